@@ -1,0 +1,269 @@
+"""How each artifact is made, from a recipe's section and the folders of its inputs."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from babyllama.corpus.build import build_corpus, read_documents
+from babyllama.devices import pick_device, resolve_precision
+from babyllama.distillation.teachers import Teachers
+from babyllama.evaluation.generation import continue_text
+from babyllama.evaluation.minimal_pairs import read_suite, sentences, summarise
+from babyllama.evaluation.paradigms import count_words, write_paradigms
+from babyllama.evaluation.scoring import LogProbabilities, encode, model_logits, score
+from babyllama.models.architectures import build_model, model_config
+from babyllama.models.costs import forward_flops_per_token, training_flops_per_token
+from babyllama.models.folders import check_same_tokenizer, load_model, save_model
+from babyllama.recipe import Distillation, Model, Prefix, Recipe
+from babyllama.store import write_json
+from babyllama.tokens.batches import ChunkOrder, validation_batches
+from babyllama.tokens.packing import Packed, pack, read_packed
+from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, token_bytes, train_tokenizer
+from babyllama.training.health import StopRequest
+from babyllama.training.ledger import Ledger
+from babyllama.training.trainer import Job, train
+
+
+def make_corpus(recipe: Recipe, out: Path) -> None:
+    """Clean text, train and dev apart."""
+    corpus = recipe.corpus
+    build_corpus(
+        path=corpus.path,
+        dev_path=corpus.dev_path,
+        words=corpus.words,
+        dev_share=corpus.dev_share,
+        clean=corpus.clean,
+        cleaners=corpus.cleaners,
+        seed=corpus.seed,
+        out=out,
+    )
+
+
+def make_tokenizer(recipe: Recipe, corpus: Path, out: Path) -> None:
+    """The tokenizer, learned from the training split, and its fertility on it."""
+    texts = (text for _, text in read_documents(corpus, "train"))
+    save_tokenizer(train_tokenizer(texts, recipe.tokenizer.vocabulary), out)
+
+
+def make_tokens(recipe: Recipe, corpus: Path, tokenizer: Path, out: Path) -> None:
+    """Both splits as token ids, and what they hold per source."""
+    loaded = load_tokenizer(tokenizer)
+    settings = recipe.tokens
+    summary: dict[str, Any] = {"vocabulary": len(loaded), "chunk_length": settings.chunk_length}
+    for split in ("train", "dev"):
+        documents = read_documents(corpus, split)
+        sources = pack(documents, loaded, out, split, separators=settings.separators)
+        tokens = int(sum(source["tokens"] for source in sources.values()))
+        summary |= {f"{split}_tokens": tokens, f"{split}_sources": sources}
+    summary["train_chunks"] = summary["train_tokens"] // settings.chunk_length
+    dev_chunks = summary["dev_tokens"] // settings.chunk_length
+    summary["validation_chunks"] = min(settings.validation_chunks, dev_chunks)
+    write_json(out / "tokens.json", summary)
+
+
+def chunk_order(recipe: Recipe, model: Model, packed: Packed, seed: int) -> ChunkOrder:
+    """The order in which a model sees the training split.
+
+    Raises:
+        RecipeError: a chunk or a batch that is larger than the split.
+    """
+    assert model.training
+    return ChunkOrder(
+        packed.ids,
+        recipe.tokens.chunk_length,
+        model.training.batch_size,
+        seed,
+        model.training.random_offsets,
+    )
+
+
+def model_seed(recipe: Recipe, model: Model) -> int:
+    """The seed of a model's initialisation, data order and dropout."""
+    return recipe.seed if model.seed is None else model.seed
+
+
+def make_model(
+    recipe: Recipe,
+    name: str,
+    *,
+    tokens: Path,
+    tokenizer: Path,
+    teachers: Mapping[str, Path],
+    out: Path,
+    work: Path,
+    stop: StopRequest,
+) -> None:
+    """One trained model as a Hugging Face folder, with its log and its ledger."""
+    model = recipe.models[name]
+    loaded = load_tokenizer(tokenizer)
+    if model.checkpoint:
+        check_same_tokenizer(name, Path(model.checkpoint), loaded)
+        network = load_model(Path(model.checkpoint))
+    else:
+        assert model.architecture
+        special = (loaded.pad_token_id, loaded.bos_token_id, loaded.eos_token_id)
+        config = model_config(model.architecture, len(loaded), special)
+        network = build_model(config, model_seed(recipe, model))
+    if model.training:
+        job = _job(recipe, name, network, tokens, tokenizer, loaded, teachers)
+        write_json(out / "training.json", train(job, work, stop))
+        shutil.copyfile(work / "log.jsonl", out / "log.jsonl")
+        if (work / "by-words").exists():
+            shutil.copytree(work / "by-words", out / "by-words")
+    save_model(network.cpu(), tokenizer, out)
+
+
+def _job(
+    recipe: Recipe,
+    name: str,
+    network: Any,
+    tokens: Path,
+    tokenizer: Path,
+    loaded: Any,
+    teachers: Mapping[str, Path],
+) -> Job:
+    model = recipe.models[name]
+    assert model.training
+    device = pick_device(recipe.runtime.device)
+    train_split, dev_split = read_packed(tokens, "train"), read_packed(tokens, "dev")
+    seed = model_seed(recipe, model)
+    order = chunk_order(recipe, model, train_split, seed)
+    chunk = recipe.tokens.chunk_length
+    ensemble = load_teachers(teachers, model.distillation).to(device) if teachers else None
+    ledger = Ledger(
+        tokens_per_step=order.batch_size * chunk,
+        words_per_token=train_split.words / len(train_split.ids),
+        flops_per_token=training_flops_per_token(network, chunk),
+        teacher_flops_per_token=sum(
+            forward_flops_per_token(teacher, chunk)
+            for teacher in (ensemble.models.values() if ensemble else ())
+        ),
+        teachers=[_training_record(folder) for folder in teachers.values()],
+    )
+    return Job(
+        name=name,
+        model=network.to(device),
+        settings=model.training,
+        order=order,
+        validation=validation_batches(
+            dev_split.ids,
+            chunk,
+            chunks=recipe.tokens.validation_chunks,
+            seed=recipe.corpus.seed,
+            batch_size=8,
+        ),
+        bytes_of_token=torch.tensor(token_bytes(loaded)),
+        ledger=ledger,
+        tokenizer=tokenizer,
+        seed=seed,
+        precision=resolve_precision(model.training.precision, device),
+        device=device,
+        teachers=ensemble,
+        distillation=model.distillation if teachers else None,
+    )
+
+
+def load_teachers(folders: Mapping[str, Path], settings: Distillation | None) -> Teachers:
+    """The ensemble of a student, with its weights."""
+    models = {name: load_model(folder) for name, folder in folders.items()}
+    return Teachers(models, settings.teacher_weights if settings else None)
+
+
+def _training_record(folder: Path) -> dict[str, Any]:
+    path = folder / "training.json"
+    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+
+
+def make_suite(recipe: Recipe, corpus: Path, out: Path) -> None:
+    """Minimal pairs from the words of the training split."""
+    words = count_words(text for _, text in read_documents(corpus, "train"))
+    write_paradigms(word_counts=words, seed=recipe.corpus.seed, out=out)
+
+
+def make_scores(
+    name: str, suite_name: str, *, logits: LogProbabilities, config: Any, tokenizer: Path,
+    suite: Path, prefix: Prefix, device: torch.device, out: Path,
+) -> None:  # fmt: skip
+    """The accuracies of one model, or of one ensemble, on one suite."""
+    started = time.monotonic()
+    paradigms = read_suite(suite)
+    rows = encode(load_tokenizer(tokenizer), sentences(paradigms), prefix)
+    scores: np.ndarray[Any, np.dtype[np.float64]] = score(
+        logits,
+        rows,
+        vocabulary=config.vocab_size,
+        positions=config.max_position_embeddings,
+        device=device,
+    )
+    result = {
+        "model": name,
+        "suite": suite_name,
+        "convention": {"prefix": prefix, "score": "sum", "ties": "half"},
+        **summarise(paradigms, scores),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    write_json(out / "scores.json", result)
+
+
+def score_model(recipe: Recipe, name: str, suite_name: str, *, model: Path, suite: Path, out: Path) -> None:
+    """Scores of one model."""
+    device = pick_device(recipe.runtime.device)
+    network = load_model(model).to(device)
+    make_scores(
+        name,
+        suite_name,
+        logits=model_logits(network),
+        config=network.config,
+        tokenizer=model,
+        suite=suite,
+        prefix=recipe.evaluation.prefix,
+        device=device,
+        out=out,
+    )
+
+
+def score_ensemble(
+    recipe: Recipe, name: str, suite_name: str, *, teachers: Mapping[str, Path],
+    distillation: Distillation, suite: Path, out: Path,
+) -> None:  # fmt: skip
+    """Scores of pooled teachers, as one model."""
+    device = pick_device(recipe.runtime.device)
+    ensemble = load_teachers(teachers, distillation).to(device)
+    shortest = min(
+        (m.config for m in ensemble.models.values()), key=lambda c: c.max_position_embeddings
+    )
+    make_scores(
+        name,
+        suite_name,
+        logits=lambda ids: ensemble.log_probabilities(ids, distillation.pool),
+        config=shortest,
+        tokenizer=next(iter(teachers.values())),
+        suite=suite,
+        prefix=recipe.evaluation.prefix,
+        device=device,
+        out=out,
+    )
+
+
+def make_samples(recipe: Recipe, models: Mapping[str, Path], out: Path) -> None:
+    """Text that the models continue from the recipe's prompts."""
+    samples = []
+    for name, folder in models.items():
+        network, tokenizer = load_model(folder), load_tokenizer(folder)
+        for prompt in recipe.report.prompts:
+            text = continue_text(
+                network,
+                tokenizer,
+                prompt,
+                tokens=recipe.report.sample_tokens,
+                temperature=recipe.report.sample_temperature,
+                seed=recipe.seed,
+            )
+            samples.append({"model": name, "prompt": prompt, "text": text})
+    write_json(out / "samples.json", samples)

@@ -1,0 +1,55 @@
+"""The machine a run finds: device, precision, and the float32 matrix path of a CPU."""
+
+import functools
+
+import torch
+
+
+def pick_device(asked: str) -> torch.device:
+    """The device by name; `auto` is CUDA, then MPS, then the CPU."""
+    if asked != "auto":
+        return torch.device(asked)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether bf16 products run in hardware, so that autocast saves time."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        flags = torch.cpu.get_capabilities()
+        return bool(flags.get("avx512_bf16") or flags.get("amx_bf16") or flags.get("bf16"))
+    return False
+
+
+def resolve_precision(asked: str, device: torch.device) -> str:
+    """`bf16` or `fp32` for what a recipe asks."""
+    if asked == "auto":
+        return "bf16" if has_native_bf16(device) else "fp32"
+    return asked
+
+
+def prepare_cpu(threads: int | None) -> None:
+    """Set the threads, and take the faster float32 matrix path where it is as exact."""
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(_exact_matmul_precision())
+
+
+@functools.cache
+def _exact_matmul_precision() -> str:
+    """`medium` where that is still float32.
+
+    On AMD processors it leaves a slow path of the default library; on some others it rounds the
+    factors to bf16, which the error of one product shows.
+    """
+    torch.set_float32_matmul_precision("medium")
+    left = torch.linspace(-1, 1, 256 * 256).reshape(256, 256)
+    right = left.T.contiguous().cos()
+    exact = left.double() @ right.double()
+    error = (left @ right - exact).abs().max() / exact.abs().max()
+    return "medium" if float(error) < 1e-5 else "highest"
+
+

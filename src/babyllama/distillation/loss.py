@@ -1,0 +1,170 @@
+r"""The loss of a distilled model: the formula, obvious, in any floating-point type.
+
+For K teachers with logits z_k, weights w_k that sum to one, temperature T and student logits s:
+
+    q    = softmax(sum_k w_k z_k / T)            pool "logits" (the paper)
+    q    = sum_k w_k softmax(z_k / T)            pool "probabilities"
+    loss = ce_weight * CE(s, labels) + (1 - ce_weight) * T^2 * KL(q || softmax(s / T))
+
+"Baby Llama" (Timiryasov & Tastet 2023, arXiv 2308.02019, section 3) with what its released code
+adds: the factor T^2 and the mean of the logits before the softmax. CE is in nats per predicted
+token. KL is summed over the positions of the CE and divided by their number (`token`), or summed
+over all positions and divided by the number of sequences (`sequence`: the released code, in
+which the KL of a chunk of 128 weighs some 128 times as much).
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from babyllama.tokens.batches import IGNORED, Counts
+
+Pool = Literal["logits", "probabilities"]
+Reduction = Literal["token", "sequence"]
+
+
+class LossTerms(NamedTuple):
+    """The scalar to differentiate, and its two parts before weighting, detached."""
+
+    loss: Tensor
+    cross_entropy: Tensor
+    """Nats per predicted token."""
+    kl: Tensor
+    """Nats per predicted token or per sequence, at the temperature, without its square."""
+
+
+def pooled_log_probabilities(
+    teacher_logits: Sequence[Tensor],
+    *,
+    temperature: float = 1.0,
+    pool: Pool = "logits",
+    weights: Sequence[float] | None = None,
+) -> Tensor:
+    """Log-probabilities [..., V] of the pooled teachers; weights are normalised to sum to one.
+
+    Raises:
+        ValueError: no teachers, a weight that is not positive, or as many weights as not teachers.
+    """
+    shares = _normalised(weights, len(teacher_logits))
+    if pool == "logits":
+        pooled = sum(w * z for w, z in zip(shares, teacher_logits, strict=True))
+        return functional.log_softmax(torch.as_tensor(pooled) / temperature, dim=-1)
+    logs = [functional.log_softmax(z / temperature, dim=-1) for z in teacher_logits]
+    weighted = [log + torch.tensor(w).log().item() for w, log in zip(shares, logs, strict=True)]
+    return torch.stack(weighted).logsumexp(dim=0) if len(logs) > 1 else logs[0]
+
+
+def _normalised(weights: Sequence[float] | None, teachers: int) -> list[float]:
+    weights = [1.0] * teachers if weights is None else list(weights)
+    if not teachers or len(weights) != teachers or min(weights) <= 0:
+        raise ValueError(f"{teachers} teachers with weights {weights}: give one positive weight each")
+    return [w / sum(weights) for w in weights]
+
+
+def distillation_loss(
+    student_logits: Tensor,
+    labels: Tensor,
+    teacher_logits: Sequence[Tensor],
+    *,
+    temperature: float = 2.0,
+    ce_weight: float = 0.5,
+    pool: Pool = "logits",
+    kl_reduction: Reduction = "token",
+    teacher_weights: Sequence[float] | None = None,
+    counts: Counts | None = None,
+) -> LossTerms:
+    """Weighted cross-entropy and KL of a batch, or of one micro-batch of it.
+
+    Args:
+        student_logits: [B, T, V], raw logits in float32 or float64.
+        labels: [B, T], the id that each position predicts (already shifted); -100 is ignored.
+        teacher_logits: K tensors [B, T, V]; no gradient flows to them.
+        temperature: T, above 0.
+        ce_weight: weight of the cross-entropy in [0, 1]; the KL has the rest.
+        pool: what is averaged over the teachers, logits or probabilities.
+        kl_reduction: how the KL is summed and divided, see above.
+        teacher_weights: K positive weights; equal by default.
+        counts: what the sums are divided by; by default the counts of this batch. With the counts
+            of the whole step, the losses of its micro-batches add up to the loss of the step.
+    """
+    predicted = labels != IGNORED
+    if counts is None:
+        counts = Counts(int(predicted.sum()), len(labels))
+    cross_entropy = functional.cross_entropy(
+        student_logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    ) / max(1, counts.tokens)
+    with torch.no_grad():
+        target = pooled_log_probabilities(
+            [z.detach() for z in teacher_logits],
+            temperature=temperature,
+            pool=pool,
+            weights=teacher_weights,
+        )
+    log_student = functional.log_softmax(student_logits / temperature, dim=-1)
+    per_position = (target.exp() * (target - log_student)).sum(dim=-1)
+    if kl_reduction == "token":
+        kl = (per_position * predicted).sum() / max(1, counts.tokens)
+    else:
+        kl = per_position.sum() / counts.sequences
+    loss = ce_weight * cross_entropy + (1 - ce_weight) * temperature**2 * kl
+    return LossTerms(loss, cross_entropy.detach(), kl.detach())
+
+
+def cross_entropy_share(
+    cross_entropy: float, kl: float, *, temperature: float, ce_weight: float
+) -> float:
+    """The part of the loss's value that is cross-entropy, in [0, 1]."""
+    ce_term = ce_weight * cross_entropy
+    kl_term = (1 - ce_weight) * temperature**2 * kl
+    return ce_term / (ce_term + kl_term) if ce_term + kl_term > 0 else 1.0
+
+
+class DistillationLoss(nn.Module):
+    """`distillation_loss` with its settings held, for any training loop.
+
+    >>> loss = DistillationLoss(temperature=2.0, ce_weight=0.5)
+    >>> logits, labels = torch.zeros(1, 3, 5), torch.tensor([[1, 2, -100]])
+    >>> round(float(loss(logits, labels, [logits]).loss), 4)  # half of log(5)
+    0.8047
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 2.0,
+        ce_weight: float = 0.5,
+        pool: Pool = "logits",
+        kl_reduction: Reduction = "token",
+        teacher_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        if temperature <= 0 or not 0 <= ce_weight <= 1:
+            raise ValueError(f"temperature {temperature} must be > 0, ce_weight {ce_weight} in [0, 1]")
+        self.temperature = temperature
+        self.ce_weight = ce_weight
+        self.pool: Pool = pool
+        self.kl_reduction: Reduction = kl_reduction
+        self.teacher_weights = teacher_weights
+
+    def forward(
+        self,
+        student_logits: Tensor,
+        labels: Tensor,
+        teacher_logits: Sequence[Tensor],
+        counts: Counts | None = None,
+    ) -> LossTerms:
+        """See `distillation_loss`."""
+        return distillation_loss(
+            student_logits,
+            labels,
+            teacher_logits,
+            temperature=self.temperature,
+            ce_weight=self.ce_weight,
+            pool=self.pool,
+            kl_reduction=self.kl_reduction,
+            teacher_weights=self.teacher_weights,
+            counts=counts,
+        )

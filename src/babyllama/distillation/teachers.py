@@ -1,0 +1,40 @@
+"""The ensemble of teachers: frozen, in evaluation mode, outside the trained module."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from babyllama.distillation.loss import Pool, pooled_log_probabilities
+
+
+class Teachers:
+    """K models that share a vocabulary, run without gradient.
+
+    Not an `nn.Module` on purpose: `train()`, `state_dict()` and wrappers of the student must not
+    see them.
+    """
+
+    def __init__(
+        self, models: Mapping[str, PreTrainedModel], weights: Mapping[str, float] | None = None
+    ) -> None:
+        self.models = {name: model.eval().requires_grad_(False) for name, model in models.items()}
+        given = weights or {}
+        self.weights = [given.get(name, 1.0) for name in self.models]
+
+    def to(self, device: torch.device) -> "Teachers":
+        """Move every teacher to a device."""
+        for model in self.models.values():
+            model.to(device)  # type: ignore[arg-type]
+        return self
+
+    @torch.no_grad()
+    def logits(self, input_ids: Tensor) -> list[Tensor]:
+        """Logits [B, T, V] of every teacher, in float32."""
+        outputs = [m(input_ids=input_ids, use_cache=False) for m in self.models.values()]
+        return [output.logits.float() for output in outputs]
+
+    def log_probabilities(self, input_ids: Tensor, pool: Pool) -> Tensor:
+        """Log-probabilities [B, T, V] of the ensemble at temperature 1."""
+        return pooled_log_probabilities(self.logits(input_ids), pool=pool, weights=self.weights)

@@ -1,0 +1,39 @@
+"""The one family of errors, and the exit code that each leaves behind.
+
+Exit codes: 0 done, 1 failure, 2 usage or recipe, 3 training diverged, 4 corrupt data or
+artifact, 75 stopped cleanly (run the same command again).
+"""
+
+
+class BabyllamaError(Exception):
+    """Something a user can mend: the message names the thing, what was expected, the remedy."""
+
+    exit_code = 1
+
+
+class RecipeError(BabyllamaError):
+    """A recipe or a command line that cannot be meant."""
+
+    exit_code = 2
+
+
+class DivergedError(BabyllamaError):
+    """Training met a loss or a gradient that is not finite."""
+
+    exit_code = 3
+
+
+class CorruptDataError(BabyllamaError):
+    """Input text, a pair file or an artifact that is not what it should be."""
+
+    exit_code = 4
+
+
+class StoppedError(BabyllamaError):
+    """A run that was asked to stop, has saved its state, and goes on when called again."""
+
+    exit_code = 75
+
+
+class IgnoredSettingWarning(UserWarning):
+    """A setting was given that has no effect here."""

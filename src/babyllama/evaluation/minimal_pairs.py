@@ -1,0 +1,125 @@
+"""Minimal pairs: which of two sentences does a model find more probable?
+
+A suite is a folder of JSON lines, a file a paradigm, with `sentence_good` and `sentence_bad`;
+`UID` names the paradigm and `linguistics_term` the phenomenon, where they are given. A tie, two
+sentences that score the same, counts as half.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from babyllama.errors import CorruptDataError, RecipeError
+
+# BLiMP's articles count its 13th label, s-selection, as argument structure: 12 phenomena.
+SAME_PHENOMENON = {"s-selection": "argument_structure"}
+
+
+@dataclass(frozen=True)
+class Paradigm:
+    """One file of pairs."""
+
+    name: str
+    phenomenon: str
+    pairs: Sequence[tuple[str, str]]
+    """(good, bad)"""
+
+
+def read_suite(folder: Path) -> list[Paradigm]:
+    """All paradigms of a folder, sorted by file name.
+
+    Raises:
+        RecipeError: no such folder, or no pair files in it.
+        CorruptDataError: a line that is not a pair, or a file without lines.
+    """
+    if not folder.is_dir():
+        raise RecipeError(f"suite folder {folder} does not exist: check evaluation.suites")
+    files = sorted(folder.glob("*.jsonl"))
+    if not files:
+        raise RecipeError(f"suite folder {folder} holds no .jsonl files with minimal pairs")
+    return [_read_paradigm(path) for path in files]
+
+
+def _read_paradigm(path: Path) -> Paradigm:
+    rows = []
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise CorruptDataError(f"{path} is not UTF-8 at byte {error.start}: mend it") from None
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            rows.append(_read_row(path, number, line))
+    if not rows:
+        raise CorruptDataError(f"{path} holds no pairs: delete the file or fill it")
+    name = str(rows[0].get("UID") or path.stem)
+    phenomenon = str(rows[0].get("linguistics_term") or name)
+    pairs = [(row["sentence_good"], row["sentence_bad"]) for row in rows]
+    return Paradigm(name, SAME_PHENOMENON.get(phenomenon, phenomenon), pairs)
+
+
+def _read_row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise CorruptDataError(f"{path}, line {number} is not JSON: {error}") from None
+    for key in ("sentence_good", "sentence_bad"):
+        if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
+            raise CorruptDataError(f"{path}, line {number} has no text under {key!r}: add it")
+    return row
+
+
+def sentences(suite: Sequence[Paradigm]) -> list[str]:
+    """Every sentence of a suite: good and bad in turn, in order."""
+    return [text for paradigm in suite for pair in paradigm.pairs for text in pair]
+
+
+def summarise(suite: Sequence[Paradigm], scores: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Accuracies (0 to 1) with standard errors, from the scores of `sentences(suite)`.
+
+    A phenomenon's accuracy is over its pooled pairs, as in BabyLM 2023, whose files hold a
+    phenomenon each. The macro over phenomena and the macro over paradigms are plain means. A
+    standard error covers the sampling of pairs alone: p(1-p)/n a paradigm, treated as independent.
+    """
+    margins = scores[0::2] - scores[1::2]
+    outcomes = np.where(margins > 0, 1.0, np.where(margins == 0, 0.5, 0.0))
+    rows, begin = [], 0
+    for paradigm in suite:
+        part = outcomes[begin : begin + len(paradigm.pairs)]
+        begin += len(paradigm.pairs)
+        row = {"paradigm": paradigm.name, "phenomenon": paradigm.phenomenon}
+        rows.append({**row, **_accuracy(part), "ties": int((part == 0.5).sum())})
+    phenomena = [
+        {"phenomenon": name, **_pooled([row for row in rows if row["phenomenon"] == name])}
+        for name in sorted({row["phenomenon"] for row in rows})
+    ]
+    return {
+        "paradigms": rows,
+        "phenomena": phenomena,
+        "macro_phenomena": _macro(phenomena),
+        "macro_paradigms": _macro(rows),
+    }
+
+
+def _accuracy(outcomes: npt.NDArray[np.float64]) -> dict[str, float | int]:
+    mean, n = float(outcomes.mean()), len(outcomes)
+    return {"accuracy": mean, "standard_error": math.sqrt(mean * (1 - mean) / n), "n": n}
+
+
+def _pooled(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
+    n = sum(row["n"] for row in rows)
+    shares = [row["n"] / n for row in rows]
+    mean = sum(s * row["accuracy"] for s, row in zip(shares, rows, strict=True))
+    error = math.hypot(*(s * row["standard_error"] for s, row in zip(shares, rows, strict=True)))
+    return {"accuracy": mean, "standard_error": error, "n": n}
+
+
+def _macro(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
+    mean = sum(row["accuracy"] for row in rows) / len(rows)
+    error = math.hypot(*(row["standard_error"] for row in rows)) / len(rows)
+    return {"accuracy": mean, "standard_error": error, "n": len(rows)}

@@ -1,0 +1,110 @@
+"""Log-probability of sentences: every rule about prefixes and batches in one place.
+
+A sentence is encoded as it stands (no leading space) behind an explicit prefix, and its score is
+the sum of the log-probabilities, in nats, of all its tokens given the prefix and the tokens
+before them. With the prefix `none` the first token is not scored: nothing comes before it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from babyllama.errors import BabyllamaError, CorruptDataError
+from babyllama.recipe import Prefix
+from babyllama.tokens.tokenizer import plain_encoder
+
+LogProbabilities = Callable[[Tensor], Tensor]
+"""Token ids [B, T] -> log-probabilities [B, T, V] of the next token, or logits."""
+
+# Elements of a batch's logits: small enough for a CPU's memory traffic, large enough to be fast.
+LOGITS_BUDGET = 1 << 23
+
+
+def prefix_ids(tokenizer: Any, prefix: Prefix) -> list[int]:
+    """Token ids of a prefix.
+
+    Raises:
+        BabyllamaError: the tokenizer has no such token.
+    """
+    if prefix == "none":
+        return []
+    if prefix == "newline":
+        return list(plain_encoder(tokenizer).encode("\n", add_special_tokens=False).ids)
+    token = tokenizer.bos_token_id if prefix == "<s>" else tokenizer.eos_token_id
+    if token is None:
+        raise BabyllamaError(
+            f"evaluation.prefix: the tokenizer has no {prefix}; use prefix newline or none"
+        )
+    return [token]
+
+
+def encode(tokenizer: Any, sentences: Sequence[str], prefix: Prefix) -> list[tuple[int, ...]]:
+    """Ids of each sentence behind the prefix.
+
+    Raises:
+        CorruptDataError: a sentence without text.
+    """
+    start = tuple(prefix_ids(tokenizer, prefix))
+    encodings = plain_encoder(tokenizer).encode_batch_fast(list(sentences), add_special_tokens=False)
+    for sentence, encoding in zip(sentences, encodings, strict=True):
+        if not encoding.ids:
+            raise CorruptDataError(f"sentence {sentence!r} has no tokens: remove it from the suite")
+    return [start + tuple(encoding.ids) for encoding in encodings]
+
+
+def score(
+    model: LogProbabilities,
+    rows: Sequence[tuple[int, ...]],
+    *,
+    vocabulary: int,
+    positions: int,
+    device: torch.device,
+) -> npt.NDArray[np.float64]:
+    """Summed log-probability, in nats, of each row's tokens behind its first one.
+
+    Rows of equal length share a batch, so that nothing is padded; equal rows are scored once.
+
+    Raises:
+        BabyllamaError: a row longer than the model's positions.
+    """
+    longest = max((len(row) for row in rows), default=0)
+    if longest > positions:
+        raise BabyllamaError(
+            f"a sentence of {longest} tokens does not fit the model's {positions} positions:"
+            " raise architecture.positions or leave the sentence out"
+        )
+    by_length: dict[int, list[tuple[int, ...]]] = {}
+    for row in sorted(set(rows), key=lambda r: (len(r), r)):
+        by_length.setdefault(len(row), []).append(row)
+    scores: dict[tuple[int, ...], float] = {}
+    for length, group in by_length.items():
+        size = max(1, LOGITS_BUDGET // (vocabulary * length))
+        for begin in range(0, len(group), size):
+            part = group[begin : begin + size]
+            scores.update(zip(part, _score_batch(model, part, device), strict=True))
+    return np.array([scores[row] for row in rows])
+
+
+@torch.inference_mode()
+def _score_batch(
+    model: LogProbabilities, rows: Sequence[tuple[int, ...]], device: torch.device
+) -> list[float]:
+    """Rows of one length -> nats."""
+    ids = torch.tensor(rows, device=device)
+    if ids.shape[1] < 2:
+        return [0.0] * len(rows)
+    logits = model(ids[:, :-1]).float()
+    nats = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    return [float(-x) for x in nats.view(len(rows), -1).double().sum(dim=1)]
+
+
+def model_logits(model: PreTrainedModel) -> LogProbabilities:
+    """One model as a scorer."""
+    model.eval()
+    return lambda ids: model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]

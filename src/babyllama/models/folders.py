@@ -1,0 +1,65 @@
+"""Models as plain Hugging Face folders: `AutoModelForCausalLM.from_pretrained` reads them."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
+from babyllama.store import file_digest
+from babyllama.tokens.tokenizer import load_tokenizer, tokenizer_rules
+
+
+def save_model(model: PreTrainedModel, tokenizer: Path, folder: Path) -> None:
+    """Write weights as safetensors, the configuration, and the tokenizer's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(str(folder))
+    for path in sorted(tokenizer.glob("*token*.json")):
+        shutil.copyfile(path, folder / path.name)
+
+
+def load_model(folder: Path) -> PreTrainedModel:
+    """A causal model in float32 from a folder, from nowhere else.
+
+    Raises:
+        RecipeError: the folder is missing.
+        CorruptDataError: it holds no causal model that transformers can read.
+    """
+    if not folder.is_dir():
+        raise RecipeError(f"model folder {folder} does not exist: check the path")
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CorruptDataError(f"{folder} holds no causal model as safetensors: {reason}") from None
+    return model
+
+
+def check_same_tokenizer(name: str, folder: Path, tokenizer: Any) -> None:
+    """Refuse a checkpoint whose ids mean something else than the run's.
+
+    Raises:
+        BabyllamaError: its tokenizer differs from the run's.
+    """
+    theirs = tokenizer_rules(load_tokenizer(folder))
+    ours = tokenizer_rules(tokenizer)
+    different = [key for key in ours if theirs[key] != ours[key]]
+    if different:
+        raise BabyllamaError(
+            f"model {name} ({folder}) has another tokenizer than the run: {', '.join(different)}"
+            f" differ; distillation compares ids, so train both on one tokenizer"
+        )
+
+
+def folder_digest(folder: Path) -> str:
+    """One digest over a checkpoint's configuration and weights."""
+    if not folder.is_dir():
+        raise RecipeError(f"model folder {folder} does not exist: check the path")
+    files = [p for p in sorted(folder.iterdir()) if p.suffix in {".json", ".safetensors"}]
+    lines = [f"{path.name} {file_digest(path)}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

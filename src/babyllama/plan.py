@@ -1,0 +1,275 @@
+"""A recipe as stages: what each is made from, and what decides whether it is up to date."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from babyllama import builders
+from babyllama.corpus.build import raw_digest
+from babyllama.evaluation.minimal_pairs import read_suite
+from babyllama.models.folders import folder_digest
+from babyllama.recipe import Distillation, Model, Recipe
+from babyllama.resolve import sort_models
+from babyllama.store import Identity, Store, file_digest
+from babyllama.training.health import StopRequest
+
+BUILTIN_SUITE = "builtin:paradigms"
+# Raised when a change of code alters what a stage makes from the same settings and inputs.
+VERSIONS = {
+    "corpus": 1,
+    "tokenizer": 1,
+    "tokens": 1,
+    "suite": 1,
+    "model": 1,
+    "scores": 1,
+    "samples": 1,
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run."""
+
+    name: str
+    """`corpus`, `models/student`, `scores/student/blimp`: also its place in the run directory."""
+    identity: Identity
+    build: Callable[[Path, Path], None]
+    """Called with the folder to fill and a folder for state that outlives a kill."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Teachers that are pooled for a student, scored as one model."""
+
+    name: str
+    teachers: tuple[str, ...]
+    distillation: Distillation
+
+
+def plan(recipe: Recipe, store: Store, stop: StopRequest) -> list[Stage]:
+    """All stages in an order in which every input comes first."""
+    planner = _Planner(recipe, store, stop)
+    planner.add_data()
+    for name in training_order(recipe.models):
+        planner.add_model(name)
+    planner.add_scores()
+    planner.add_samples()
+    return [*planner.stages.values()]
+
+
+def training_order(models: Mapping[str, Model]) -> list[str]:
+    """Teachers before students; outside checkpoints first of all, so that a bad one stops a run
+    before anything is trained.
+    """
+    order = sort_models(models)
+    return sorted(order, key=lambda name: models[name].training is not None)
+
+
+def active_teachers(model: Model) -> list[str]:
+    """The teachers that change the result: none where cross-entropy has all the weight."""
+    if model.distillation and model.distillation.ce_weight == 1:
+        return []
+    return model.teachers
+
+
+def ensembles(models: Mapping[str, Model]) -> list[Ensemble]:
+    """The different poolings of several teachers: `ensemble`, or `ensemble-<student>` if many."""
+    found: dict[Any, tuple[str, Distillation]] = {}
+    for name, model in models.items():
+        settings = model.distillation
+        if settings and len(model.teachers) > 1:
+            weights = tuple(_weights(model))
+            found.setdefault((tuple(model.teachers), settings.pool, weights), (name, settings))
+    return [
+        Ensemble("ensemble" if len(found) == 1 else f"ensemble-{student}", key[0], settings)
+        for key, (student, settings) in found.items()
+    ]
+
+
+def _weights(model: Model) -> list[float]:
+    given = model.distillation.teacher_weights if model.distillation else {}
+    weights = [given.get(name, 1.0) for name in model.teachers]
+    return [w / sum(weights) for w in weights]
+
+
+class _Planner:
+    """Stages so far, by name."""
+
+    def __init__(self, recipe: Recipe, store: Store, stop: StopRequest) -> None:
+        self.recipe = recipe
+        self.store = store
+        self.stop = stop
+        self.stages: dict[str, Stage] = {}
+
+    def add(
+        self,
+        name: str,
+        kind: str,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        build: Callable[[Path, Path], None],
+    ) -> None:
+        identity = Identity(kind, VERSIONS[kind], settings, inputs)
+        self.stages[name] = Stage(name, identity, build)
+
+    def path(self, name: str) -> Path:
+        """Where a stage's artifact is or will be."""
+        return self.store.path(self.stages[name].identity)
+
+    def inputs(self, *names: str) -> dict[str, str]:
+        return {name: self.stages[name].identity.fingerprint for name in names}
+
+    def add_data(self) -> None:
+        recipe = self.recipe
+        digest = raw_digest(recipe.corpus.path, recipe.corpus.dev_path)
+        self.add(
+            "corpus",
+            "corpus",
+            recipe.corpus.effective(),
+            {"text": digest},
+            lambda out, _: builders.make_corpus(recipe, out),
+        )
+        corpus = self.path("corpus")
+        self.add(
+            "tokenizer",
+            "tokenizer",
+            recipe.tokenizer.effective(),
+            self.inputs("corpus"),
+            lambda out, _: builders.make_tokenizer(recipe, corpus, out),
+        )
+        tokenizer = self.path("tokenizer")
+        self.add(
+            "tokens",
+            "tokens",
+            recipe.tokens.effective(),
+            self.inputs("corpus", "tokenizer"),
+            lambda out, _: builders.make_tokens(recipe, corpus, tokenizer, out),
+        )
+        for name, folder in recipe.evaluation.suites.items():
+            if folder == BUILTIN_SUITE:
+                self.add(
+                    f"suites/{name}",
+                    "suite",
+                    {"seed": recipe.corpus.seed},
+                    self.inputs("corpus"),
+                    lambda out, _: builders.make_suite(recipe, corpus, out),
+                )
+
+    def add_model(self, name: str) -> None:
+        model = self.recipe.models[name]
+        teachers = active_teachers(model)
+        inputs = self.inputs("tokens", "tokenizer", *(f"models/{teacher}" for teacher in teachers))
+        if model.checkpoint:
+            inputs["checkpoint"] = folder_digest(Path(model.checkpoint))
+        build = partial(
+            self._build_model,
+            name,
+            {teacher: self.path(f"models/{teacher}") for teacher in teachers},
+        )
+        settings = self._model_settings(name, model, teachers)
+        self.add(f"models/{name}", "model", settings, inputs, build)
+
+    def _build_model(
+        self, name: str, teachers: Mapping[str, Path], out: Path, work: Path
+    ) -> None:
+        builders.make_model(
+            self.recipe,
+            name,
+            tokens=self.path("tokens"),
+            tokenizer=self.path("tokenizer"),
+            teachers=teachers,
+            out=out,
+            work=work,
+            stop=self.stop,
+        )
+
+    def _model_settings(self, name: str, model: Model, teachers: list[str]) -> dict[str, Any]:
+        settings = model.effective()
+        settings |= {"name": name, "seed": builders.model_seed(self.recipe, model)}
+        settings["teachers"] = teachers
+        settings["distillation"] = settings["distillation"] if teachers else None
+        if teachers:
+            settings["distillation"]["teacher_weights"] = _weights(model)
+        return settings
+
+    def add_scores(self) -> None:
+        for suite in self.recipe.evaluation.suites:
+            for name in self.recipe.models:
+                self._add_model_scores(name, suite)
+            for ensemble in ensembles(self.recipe.models):
+                self._add_ensemble_scores(ensemble, suite)
+
+    def _suite(self, suite: str) -> tuple[Path, dict[str, str]]:
+        folder = self.recipe.evaluation.suites[suite]
+        if folder == BUILTIN_SUITE:
+            return self.path(f"suites/{suite}"), self.inputs(f"suites/{suite}")
+        return Path(folder), {f"suites/{suite}": pairs_digest(Path(folder))}
+
+    def _add_model_scores(self, name: str, suite: str) -> None:
+        folder, inputs = self._suite(suite)
+        build = partial(
+            builders.score_model,
+            self.recipe,
+            name,
+            suite,
+            model=self.path(f"models/{name}"),
+            suite=folder,
+        )
+        self.add(
+            f"scores/{name}/{suite}",
+            "scores",
+            {"prefix": self.recipe.evaluation.prefix, "model": name, "suite": suite},
+            {**self.inputs(f"models/{name}"), **inputs},
+            lambda out, _: build(out=out),
+        )
+
+    def _add_ensemble_scores(self, ensemble: Ensemble, suite: str) -> None:
+        folder, inputs = self._suite(suite)
+        members = [f"models/{teacher}" for teacher in ensemble.teachers]
+        settings = ensemble.distillation
+        build = partial(
+            builders.score_ensemble,
+            self.recipe,
+            ensemble.name,
+            suite,
+            teachers={teacher: self.path(f"models/{teacher}") for teacher in ensemble.teachers},
+            distillation=settings,
+            suite=folder,
+        )
+        self.add(
+            f"scores/{ensemble.name}/{suite}",
+            "scores",
+            {
+                "prefix": self.recipe.evaluation.prefix,
+                "model": ensemble.name,
+                "suite": suite,
+                "pool": settings.pool,
+                "teacher_weights": settings.teacher_weights,
+            },
+            {**self.inputs(*members), **inputs},
+            lambda out, _: build(out=out),
+        )
+
+    def add_samples(self) -> None:
+        models = self.recipe.models
+        names = [n for n, m in models.items() if m.teachers] or [*models][-1:]
+        self.add(
+            "samples",
+            "samples",
+            {**self.recipe.report.effective(), "models": names, "seed": self.recipe.seed},
+            self.inputs(*(f"models/{name}" for name in names)),
+            lambda out, _: builders.make_samples(
+                self.recipe, {name: self.path(f"models/{name}") for name in names}, out
+            ),
+        )
+
+
+def pairs_digest(folder: Path) -> str:
+    """One digest over the pair files of a folder, which is read now so that a bad one shows."""
+    read_suite(folder)
+    names = sorted(folder.glob("*.jsonl"))
+    lines = [f"{path.name} {file_digest(path)}" for path in names]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,236 @@
+"""The report of a run: one self-contained HTML page, and the same in Markdown.
+
+Both are written from one list of sections. The page carries its figures and its style inside
+it, loads nothing and needs no script. Names, samples and recipe values are taken as text: the
+template escapes all of it, and the page's own policy would forbid a script that got through.
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from babyllama.report import figures, tables
+from babyllama.report.figures import Picture
+from babyllama.report.results import Results, read_results
+from babyllama.report.summary import CAVEAT, compare, comparison_table, summary
+from babyllama.report.tables import Table
+
+Sample = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading, sentences, tables and pictures in order, and long tables that start folded."""
+
+    key: str
+    title: str
+    notes: tuple[str, ...] = ()
+    blocks: tuple[Table | Picture, ...] = ()
+    folded: tuple[Table, ...] = ()
+
+
+def write_report(
+    run: Path,
+    out: Path,
+    *,
+    samples: Sequence[Sample] = (),
+    sampled_from: str = "student",
+    title: str | None = None,
+) -> None:
+    """Write `index.html`, `report.md` and the figures as PNG into the folder `out`.
+
+    `samples` are (prompt, text) pairs that the model `sampled_from` wrote; the text may repeat
+    its prompt. Raises what `read_results` raises, before anything is written.
+    """
+    results = read_results(run)
+    heading = title or f"Run {results.run}"
+    found = sections(results)
+    page = to_html(results, found, samples, sampled_from, heading)
+    text = to_markdown(results, found, samples, sampled_from, heading)
+    out.mkdir(parents=True, exist_ok=True)
+    for picture in _pictures(found):
+        (out / f"{picture.name}.png").write_bytes(picture.png)
+    (out / "report.md").write_text(text, encoding="utf-8", errors="replace")
+    (out / "index.html").write_text(page, encoding="utf-8", errors="replace")
+
+
+def sections(results: Results) -> list[Section]:
+    """Lay out what the run has; a part that it lacks is left out (and is in its gaps)."""
+    looks = figures.looks(results.models)
+    colours = {name: look.colour for name, look in looks.items()}
+    found = [
+        *_scores(results, colours),
+        *_training(results, colours),
+        *_distillation(results, colours),
+        *_text(results),
+        *_stages(results),
+    ]
+    return [section for section in found if section.blocks]
+
+
+def _scores(results: Results, colours: tables.Colours) -> Iterator[Section]:
+    if not results.models:
+        return
+    compared = compare(results)
+    by_suite: list[Table | Picture] = []
+    for suite in results.suites:
+        by_suite += [figures.score_figure(results, suite), tables.phenomena(results, suite)]
+    yield Section(
+        key="scores",
+        title="Scores",
+        notes=tuple(_conventions(results)),
+        blocks=(
+            tables.scores(results, colours),
+            *([comparison_table(compared)] if compared else []),
+            *by_suite,
+        ),
+        folded=tuple(tables.paradigms(results, suite) for suite in results.suites),
+    )
+
+
+def _conventions(results: Results) -> Iterator[str]:
+    """Say how sentences were scored, once where all scores agree, and what an error bar is."""
+    seen: dict[str, list[str]] = {}
+    for model in results.models:
+        for suite, found in model.scores.items():
+            said = ", ".join(f"{key} {value}" for key, value in found.convention.items())
+            seen.setdefault(said, []).append(f"{model.name} on {suite}")
+    for said, where in seen.items():
+        scope = f" ({', '.join(where)})" if len(seen) > 1 else ""
+        yield f"Scored with: {said}{scope}."
+    if len(seen) > 1:
+        yield "These scores were made under different conventions: do not compare across them."
+    if seen:
+        yield CAVEAT
+
+
+def _training(results: Results, colours: tables.Colours) -> Iterator[Section]:
+    picture = figures.loss_figure(results)
+    ledger = tables.ledger(results, colours)
+    yield Section(
+        key="training",
+        title="Training",
+        blocks=(*([picture] if picture else []), *([ledger] if ledger.rows else [])),
+    )
+
+
+def _distillation(results: Results, colours: tables.Colours) -> Iterator[Section]:
+    picture = figures.distillation_figure(results)
+    if picture:
+        table = tables.distillation(results, colours)
+        yield Section(key="distillation", title="Distillation", blocks=(picture, table))
+
+
+def _text(results: Results) -> Iterator[Section]:
+    tokens, fertility = results.tokens, results.fertility
+    notes = []
+    if fertility:
+        notes.append(f"Vocabulary: {fertility.vocabulary:,} tokens.")
+    if tokens:
+        notes.append(
+            f"{tokens.train_tokens:,} tokens to train on, in {tokens.train_chunks:,} chunks of "
+            f"{tokens.chunk_length:,}; {tokens.dev_tokens:,} tokens held out, "
+            f"{tokens.validation_chunks:,} chunks of them for validation."
+        )
+    yield Section(
+        key="text",
+        title="Corpus and tokenizer",
+        notes=tuple(notes),
+        blocks=(
+            *([tables.corpus(results)] if results.corpus else []),
+            *([tables.fertility(results)] if fertility else []),
+        ),
+    )
+
+
+def _stages(results: Results) -> Iterator[Section]:
+    if results.stages:
+        yield Section(key="stages", title="Timings", blocks=(tables.stages(results),))
+
+
+def _pictures(found: Sequence[Section]) -> list[Picture]:
+    return [block for section in found for block in section.blocks if isinstance(block, Picture)]
+
+
+def to_html(
+    results: Results,
+    found: Sequence[Section],
+    samples: Sequence[Sample],
+    sampled_from: str,
+    title: str,
+) -> str:
+    """Fill the page's template, with everything that is not ours escaped."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["table"] = tables.to_html
+    environment.filters["data_uri"] = _data_uri
+    source = files("babyllama.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        title=title,
+        summary=summary(results),
+        results=results,
+        sections=found,
+        samples=[(prompt, text.removeprefix(prompt)) for prompt, text in samples],
+        sampled_from=sampled_from,
+    )
+
+
+def _data_uri(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+
+
+def to_markdown(
+    results: Results,
+    found: Sequence[Section],
+    samples: Sequence[Sample],
+    sampled_from: str,
+    title: str,
+) -> str:
+    """Write the report as Markdown, its pictures as files that lie beside it."""
+    lines = [f"# {tables.literal(title)}", tables.literal(summary(results))]
+    if results.gaps:
+        lines.append("\n".join(f"- {tables.literal(gap)}" for gap in results.gaps))
+    for section in found:
+        lines.append(f"## {section.title}")
+        lines += [tables.literal(note) for note in section.notes]
+        for block in section.blocks:
+            lines += _markdown_block(block)
+        for table in section.folded:
+            lines += [
+                str(Markup("<details><summary>{}</summary>").format(table.caption)),
+                tables.to_markdown(table),
+                "</details>",
+            ]
+    if samples:
+        lines += ["## Samples", f"Each prompt as continued by {tables.literal(sampled_from)}."]
+    for prompt, text in samples:
+        lines += [f"Prompt: {tables.literal(prompt)}", fenced(text.removeprefix(prompt))]
+    if results.recipe:
+        lines += ["## Recipe", fenced(results.recipe, "yaml")]
+    return "\n\n".join(lines) + "\n"
+
+
+def _markdown_block(block: Table | Picture) -> list[str]:
+    if isinstance(block, Picture):
+        return [
+            f"![{tables.literal(block.alt)}]({block.name}.png)",
+            tables.literal(block.caption),
+        ]
+    return [f"**{tables.literal(block.caption)}**", tables.to_markdown(block)]
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Put text in a code block whose fence is longer than any in the text.
+
+    >>> print(fenced("a"))
+    ```
+    a
+    ```
+    """
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 3)
+    return f"{fence}{language}\n{text.strip(chr(10))}\n{fence}"

@@ -1,0 +1,201 @@
+"""What the numbers of a run say, in sentences, and no more than they say.
+
+A student is called better or worse than its control only where the 95 % interval of the
+difference excludes zero. The interval takes the two standard errors as independent. Both models
+answer the same pairs and tend to miss the same ones, so the true interval is mostly narrower.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from babyllama.report.results import Model, Results, Score
+from babyllama.report.tables import Table, accuracy, decimals
+
+Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+CAVEAT = (
+    "Standard errors count the pairs only: every model is one training run, and another seed "
+    "would move the scores too. The interval takes the two standard errors as independent, "
+    "although both models answer the same pairs. Where many rows are compared, one in twenty "
+    "excludes zero by chance alone."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A distilled model against a model trained without teachers, on one suite.
+
+    `difference` is distilled minus control, between -1 and 1, with its standard error.
+    """
+
+    distilled: str
+    control: str
+    twin: bool
+    suite: str
+    difference: float
+    standard_error: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The two ends of the 95 % interval of the difference."""
+        reach = Z_95 * self.standard_error
+        return self.difference - reach, self.difference + reach
+
+    @property
+    def reading(self) -> str:
+        """What the interval allows to be said: higher, lower, or not told apart."""
+        low, high = self.interval
+        return "higher" if low > 0 else "lower" if high < 0 else "not told apart"
+
+
+def control_of(model: Model, results: Results) -> Model | None:
+    """Find the control that a distilled model is held against: its twin, else the first one."""
+    controls = [other for other in results.models if other.role == "control"]
+    return next((other for other in controls if _twins(model, other)), next(iter(controls), None))
+
+
+def _twins(model: Model, other: Model) -> bool:
+    """Compare what makes a twin: the same architecture with the same number of parameters."""
+    ours, theirs = model.training, other.training
+    if ours is None or theirs is None or ours.parameters is None:
+        return False
+    return (ours.architecture, ours.parameters) == (theirs.architecture, theirs.parameters)
+
+
+def compare(results: Results) -> list[Comparison]:
+    """Hold every distilled model against its control, on every suite that both have."""
+    pairs = [
+        (model, control, suite)
+        for model in results.models
+        if model.role == "distilled" and (control := control_of(model, results)) is not None
+        for suite in results.suites
+        if suite in model.scores and suite in control.scores
+    ]
+    return [
+        Comparison(
+            distilled=model.name,
+            control=control.name,
+            twin=_twins(model, control),
+            suite=suite,
+            difference=_macro(model, suite).accuracy - _macro(control, suite).accuracy,
+            standard_error=math.hypot(
+                _macro(model, suite).standard_error, _macro(control, suite).standard_error
+            ),
+        )
+        for model, control, suite in pairs
+    ]
+
+
+def _macro(model: Model, suite: str) -> Score:
+    return model.scores[suite].macro_phenomena
+
+
+def comparison_table(comparisons: list[Comparison]) -> Table:
+    """Tabulate the differences in points of accuracy (macro over phenomena)."""
+    rows = (
+        (
+            found.distilled,
+            f"{found.control}{'' if found.twin else ' (not a twin)'}",
+            found.suite,
+            points(found.difference),
+            f"{points(found.interval[0])} to {points(found.interval[1])}",
+            found.reading,
+        )
+        for found in comparisons
+    )
+    return Table(
+        caption="Distilled minus control, macro over phenomena, in points of accuracy",
+        header=("distilled", "control", "suite", "difference", "95 % interval", "reading"),
+        rows=tuple(rows),
+    )
+
+
+def points(difference: float) -> str:
+    """Write a difference of accuracies in signed percentage points.
+
+    >>> points(0.012), points(-0.0305)
+    ('+1.2', '−3.0')
+    """
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def summary(results: Results) -> str:
+    """Say in one sentence, and one on the difference, what the run came to."""
+    if not results.models:
+        return "This run holds no models yet."
+    learner = next((model for model in results.models if model.role == "distilled"), None)
+    if learner is None:
+        return f"This run distils nothing; it holds {_listed([m.name for m in results.models])}."
+    suite = next((name for name in _by_interest(results) if name in learner.scores), None)
+    if suite is None:
+        return " ".join(_without_scores(learner, results))
+    return " ".join(_with_scores(learner, suite, results))
+
+
+def _by_interest(results: Results) -> list[str]:
+    """Put BLiMP first: it is what published figures are about."""
+    return sorted(results.suites, key=lambda suite: ("blimp" not in suite.lower(), suite))
+
+
+def _with_scores(learner: Model, suite: str, results: Results) -> Iterator[str]:
+    macro = _macro(learner, suite)
+    parts = [
+        f"The {_student(learner)} scores {accuracy(macro)} % on {suite} "
+        f"(macro over {macro.n} phenomena ± standard error)"
+    ]
+    parts += [
+        f"{_kind(model, learner)} {accuracy(_macro(model, suite))} %"
+        for model in _compared_with(learner, results)
+        if suite in model.scores
+    ]
+    yield "; ".join(parts) + "."
+    found = (c for c in compare(results) if (c.distilled, c.suite) == (learner.name, suite))
+    yield from map(_difference, found)
+
+
+def _student(learner: Model) -> str:
+    return "student" if learner.name == "student" else f"student {learner.name}"
+
+
+def _compared_with(learner: Model, results: Results) -> list[Model]:
+    """List the control of a model, its teachers, and their ensemble."""
+    control = control_of(learner, results)
+    others = [m for m in results.models if m.name in learner.teachers or m.role == "ensemble"]
+    return [control, *others] if control else others
+
+
+def _kind(model: Model, learner: Model) -> str:
+    if model.role == "ensemble":
+        return "the pooled teachers"
+    if model.role == "control":
+        kind = "its undistilled twin" if _twins(learner, model) else "the undistilled model"
+        return f"{kind} ({model.name})"
+    return f"its teacher {model.name}"
+
+
+def _difference(found: Comparison) -> str:
+    low, high = found.interval
+    start = (
+        f"The difference between {found.distilled} and {found.control} is "
+        f"{points(found.difference)} points, 95 % interval {points(low)} to {points(high)} "
+        "(independent standard errors), "
+    )
+    if found.reading == "not told apart":
+        return start + "which includes zero: this run does not tell the two apart."
+    return start + f"which excludes zero: the distilled model scores {found.reading}."
+
+
+def _without_scores(learner: Model, results: Results) -> Iterator[str]:
+    measured = {
+        model.name: decimals(model.training.validation.cross_entropy)
+        for model in (learner, control_of(learner, results))
+        if model is not None and model.training is not None
+    }
+    yield f"This run has no scores for {learner.name}."
+    if measured:
+        figures = [f"{value} for {name}" for name, value in measured.items()]
+        yield f"Validation cross-entropy in nats per token: {_listed(figures)}."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,237 @@
+"""From what a user types to a resolved recipe: preset -> file -> `key.path=value`.
+
+A recipe file may name another with `extends`. Two top-level sections, `training` and
+`distillation`, hold what all models share; `twin_of: NAME` in a model copies that model without
+its teachers. All three are gone once a recipe is resolved.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from babyllama.errors import RecipeError
+from babyllama.recipe import Distillation, Model, Recipe, Training
+
+Raw = dict[str, Any]
+M = TypeVar("M", bound=BaseModel)
+
+
+def preset_names() -> list[str]:
+    """The recipes that ship with the package."""
+    folder = resources.files("babyllama") / "recipes"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def preset_text(name: str) -> str:
+    """The YAML of a recipe that ships with the package."""
+    if name not in preset_names():
+        raise RecipeError(f"no recipe {name!r}{did_you_mean(name, preset_names())}")
+    return (resources.files("babyllama") / "recipes" / f"{name}.yaml").read_text("utf-8")
+
+
+def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Resolve a preset's name or a YAML file, with `key.path=value` overrides."""
+    raw = read_raw(source)
+    for override in overrides:
+        raw = _merge(raw, _parse_override(override))
+    return resolve(raw)
+
+
+def read_raw(source: str) -> Raw:
+    """The mapping of a preset or a YAML file, merged over what it extends."""
+    return _read_raw(source, ())
+
+
+def _read_raw(source: str, seen: tuple[str, ...]) -> Raw:
+    if source in seen:
+        raise RecipeError(f"recipe {source!r} extends itself: {' -> '.join([*seen, source])}")
+    raw = _parse_yaml(*_recipe_text(source))
+    parent = raw.pop("extends", None)
+    return raw if parent is None else _merge(_read_raw(str(parent), (*seen, source)), raw)
+
+
+def _recipe_text(source: str) -> tuple[str, str]:
+    path = Path(source)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        try:
+            return source, path.read_text("utf-8")
+        except FileNotFoundError:
+            raise RecipeError(f"recipe file {source} does not exist: check the path") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"recipe file {source} cannot be read as UTF-8: {error}") from None
+    return source, preset_text(source)
+
+
+def _parse_yaml(source: str, text: str) -> Raw:
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {source} is not YAML: {_one_line(error)}") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"recipe {source} must be a mapping of sections, not {type(raw).__name__}")
+    return raw
+
+
+def _parse_override(text: str) -> Raw:
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise RecipeError(f"override {text!r} must look like key.path=value")
+    try:
+        parsed: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"override {text!r} is not YAML: {_one_line(error)}") from None
+    for part in reversed(key.split(".")):
+        parsed = {part: parsed}
+    return dict(parsed)
+
+
+def _merge(base: Any, over: Any) -> Any:
+    """Mappings merge key by key; anything else is replaced."""
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    return {**base, **{key: _merge(base.get(key), value) for key, value in over.items()}}
+
+
+def resolve(raw: Raw) -> Recipe:
+    """Expand shared sections and twins, check every key, and freeze.
+
+    Raises:
+        RecipeError: an unknown key, a value out of range, an unknown or circular teacher.
+    """
+    raw = dict(raw)
+    shared = {
+        "training": _shared(raw.pop("training", None), Training, "training"),
+        "distillation": _shared(raw.pop("distillation", None), Distillation, "distillation"),
+    }
+    models = raw.get("models")
+    if not isinstance(models, dict) or not models:
+        raise RecipeError("recipe has no models: give `models:` at least one entry")
+    raw["models"] = {name: _expand(name, models, shared, ()) for name in models}
+    recipe = _validate(Recipe, raw, ())
+    sort_models(recipe.models)
+    for name, model in recipe.models.items():
+        _check_teacher_weights(name, model)
+    return recipe
+
+
+def _shared(raw: Any, section: type[BaseModel], name: str) -> Raw:
+    if raw is None:
+        return {}
+    _validate(section, raw, (name,))
+    return dict(raw)
+
+
+def _expand(name: str, models: Raw, shared: Mapping[str, Raw], seen: tuple[str, ...]) -> Any:
+    entry = models.get(name)
+    if not isinstance(entry, dict):
+        return entry
+    entry = dict(entry)
+    twin = entry.pop("twin_of", None)
+    if twin is not None:
+        if twin not in models:
+            raise RecipeError(f"models.{name}.twin_of: no model {twin!r}{did_you_mean(twin, models)}")
+        if twin in (*seen, name):
+            raise RecipeError(f"models.{name}.twin_of goes in a circle: {[*seen, name, twin]}")
+        original = _expand(twin, models, shared, (*seen, name))
+        inherited = {k: v for k, v in original.items() if k in ("architecture", "training", "seed")}
+        entry = _merge(inherited, entry)
+    if "training" in entry or "architecture" in entry:
+        entry["training"] = _merge(shared["training"], entry.get("training") or {})
+    if entry.get("teachers"):
+        entry["distillation"] = _merge(shared["distillation"], entry.get("distillation") or {})
+    return entry
+
+
+def _validate(section: type[M], raw: Any, where: tuple[str, ...]) -> M:
+    try:
+        return section.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError("; ".join(_explain(section, e, where) for e in error.errors())) from None
+
+
+def _explain(section: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
+    loc = tuple(str(part) for part in error["loc"])
+    key = ".".join([*where, *loc]) or "recipe"
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(section, loc[:-1])
+        extra = ["training", "distillation", "extends"] if not where and len(loc) == 1 else []
+        extra += ["twin_of"] if len(loc) == 3 and loc[0] == "models" else []
+        return f"unknown key {key}{did_you_mean(loc[-1], [*known, *extra])}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] in {"missing", "value_error"}:
+        return f"{key}: {message}"
+    return f"{key}: {message}, not {error['input']!r}"
+
+
+def _fields_at(section: type[BaseModel], loc: Iterable[str]) -> list[str]:
+    """The known keys of the section that a path of keys leads to."""
+    current: Any = section
+    for part in loc:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            current = current.model_fields[part].annotation
+        else:
+            current = get_args(current)[-1]
+        current = next((a for a in get_args(current) if _is_section(a)), current)
+    return list(current.model_fields) if _is_section(current) else []
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def sort_models(models: Mapping[str, Model]) -> list[str]:
+    """Names in an order in which every teacher comes before its students.
+
+    Raises:
+        RecipeError: a teacher that is not a model, or a cycle among teachers.
+    """
+    order: list[str] = []
+    for name in models:
+        _visit(name, models, order, ())
+    return order
+
+
+def _visit(name: str, models: Mapping[str, Model], order: list[str], path: tuple[str, ...]) -> None:
+    if name in path:
+        circle = " -> ".join([*path[path.index(name) :], name])
+        raise RecipeError(f"the teachers go in a circle: {circle}; a model cannot teach itself")
+    if name in order:
+        return
+    for teacher in models[name].teachers:
+        if teacher not in models:
+            hint = did_you_mean(teacher, models)
+            raise RecipeError(f"models.{name}.teachers: no model {teacher!r}{hint}")
+        _visit(teacher, models, order, (*path, name))
+    order.append(name)
+
+
+def _check_teacher_weights(name: str, model: Model) -> None:
+    weights = model.distillation.teacher_weights if model.distillation else {}
+    for teacher in weights:
+        if teacher not in model.teachers:
+            hint = did_you_mean(teacher, model.teachers)
+            raise RecipeError(
+                f"models.{name}.distillation.teacher_weights: {teacher!r} is not a teacher{hint}"
+            )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known: the nearest one, or all of them.
+
+    >>> did_you_mean("temprature", ["temperature", "pool"])
+    "; did you mean 'temperature'?"
+    """
+    known = list(known)
+    close = difflib.get_close_matches(str(word), known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(map(str, known))}" if known else ""
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,122 @@
+"""The run directory: links into the store, the status, and what the last run was made of."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from babyllama.plan import Stage
+from babyllama.recipe import Recipe
+from babyllama.store import read_manifest, write_json
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """`runs/<name>/`: what a user opens."""
+
+    path: Path
+
+    @property
+    def store_root(self) -> Path:
+        """The store that neighbouring runs share."""
+        return self.path.parent / ".store"
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Keep the resolved recipe; it can be run again as it is."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "recipe.yaml").write_text(recipe_yaml(recipe), "utf-8")
+
+    def write_status(self, state: str, **details: Any) -> None:
+        """`status.json`: running, done, stopped or failed, and where."""
+        process = {"process": os.getpid(), "host": socket.gethostname()}
+        written = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        write_json(
+            self.path / "status.json", {"state": state, **details, **process, "time": written}
+        )
+
+    def previous(self) -> dict[str, dict[str, Any]]:
+        """Stage name -> settings and inputs when it was last up to date here."""
+        try:
+            rows = json.loads((self.path / "stages.json").read_text("utf-8"))
+            return {row["stage"]: row for row in rows}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def write_stages(self, stages: Sequence[Stage], folders: Mapping[str, Path], made: set[str]) -> None:
+        """`stages.json`: what every stage is made of, how long it took, and what was reused."""
+        rows = [
+            {
+                "stage": stage.name,
+                "seconds": read_manifest(folders[stage.name])["seconds"],
+                "reused": stage.name not in made,
+                "fingerprint": stage.identity.fingerprint,
+                "settings": stage.identity.settings,
+                "inputs": stage.identity.inputs,
+            }
+            for stage in stages
+            if stage.name in folders
+        ]
+        write_json(self.path / "stages.json", rows)
+
+    def link(self, name: str, artifact: Path) -> None:
+        """Show an artifact under the stage's name; scores are single files."""
+        target, place = artifact, self.path / name
+        if name.startswith("scores/"):
+            target, place = artifact / "scores.json", place.with_suffix(".json")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = place.with_name(f".{place.name}.new")
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(os.path.relpath(target, place.parent.resolve()))
+        beside.replace(place)
+
+    def unlink_strangers(self, stages: Sequence[Stage]) -> None:
+        """Drop links to stages that the recipe no longer has: the report shows what is linked."""
+        wanted = {self.path / stage.name for stage in stages}
+        wanted |= {path.with_suffix(".json") for path in wanted if path.parts[-3:-2] == ("scores",)}
+        for path in [*self.path.glob("*/*"), *self.path.glob("scores/*/*")]:
+            if path.is_symlink() and path not in wanted:
+                path.unlink()
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, in the order of its sections."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def why_stale(stage: Stage, before: Mapping[str, Any] | None) -> str:
+    """What changed since the stage was last up to date in this run directory; empty if unknown."""
+    if not before or before["fingerprint"] == stage.identity.fingerprint:
+        return ""
+    old, new = flatten(before["settings"]), flatten(stage.identity.settings)
+    changed = [
+        f"{key} {old.get(key)} -> {new.get(key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    inputs = stage.identity.inputs
+    changed += [
+        f"{name} changed"
+        for name in inputs
+        if before["inputs"].get(name) != inputs[name]
+    ]
+    return ", ".join(changed) or "the program changed"
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat

@@ -1,0 +1,192 @@
+"""Every artifact once: written beside its place, synced, then renamed in.
+
+`<root>/<kind>-<fingerprint>/` holds an artifact; its `manifest.json` names what it was made
+from, the settings that matter to it, and the sha256 of its files. A stage that can go on after a
+kill keeps its state in `<kind>-<fingerprint>.partial/` until the artifact is in place.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from babyllama.errors import BabyllamaError, CorruptDataError
+
+MANIFEST = "manifest.json"
+LIBRARIES = ("babyllama", "torch", "transformers", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes an artifact the one it is."""
+
+    kind: str
+    version: int
+    """Raised when a change of code alters the result."""
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    """Name of an input -> its fingerprint."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits over all of it."""
+        body = {
+            "kind": self.kind,
+            "version": self.version,
+            "settings": self.settings,
+            "inputs": sorted(self.inputs.items()),
+        }
+        text = json.dumps(body, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder of artifacts that runs share."""
+
+    root: Path
+
+    def path(self, identity: Identity) -> Path:
+        """Where the artifact is or will be."""
+        return self.root / f"{identity.kind}-{identity.fingerprint}"
+
+    def has(self, identity: Identity) -> bool:
+        """Whether the artifact is complete.
+
+        Raises:
+            CorruptDataError: it is there, but a file is missing or has another size.
+        """
+        folder = self.path(identity)
+        if not folder.exists():
+            return False
+        for name, record in read_manifest(folder)["files"].items():
+            _check_file(folder / name, record["bytes"])
+        return True
+
+    def partial(self, identity: Identity) -> Path:
+        """The folder for state that outlives a kill; the maker may use it or not."""
+        return self.path(identity).with_suffix(".partial")
+
+    def make(self, identity: Identity, build: Callable[[Path, Path], None]) -> Path:
+        """Build an artifact with `build(out, partial)` and move it into its place.
+
+        Raises:
+            BabyllamaError: another process is making the same artifact.
+        """
+        folder, partial = self.path(identity), self.partial(identity)
+        partial.mkdir(parents=True, exist_ok=True)
+        with self._lock(identity):
+            if self.has(identity):
+                return folder
+            out = folder.with_suffix(".new")
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+            started = time.monotonic()
+            build(out, partial)
+            write_json(out / MANIFEST, _manifest(identity, out, time.monotonic() - started))
+            sync_tree(out)
+            out.rename(folder)
+            sync_path(self.root)
+            shutil.rmtree(partial, ignore_errors=True)
+        return folder
+
+    @contextmanager
+    def _lock(self, identity: Identity) -> Iterator[None]:
+        """Hold the artifact's lock; the system lets go of it when the process dies."""
+        path = self.path(identity).with_suffix(".lock")
+        with path.open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                holder = handle.read().strip() or "another process"
+                raise BabyllamaError(
+                    f"{path.stem} is being made by {holder}: wait for it, then run this again"
+                ) from None
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+            handle.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished artifact.
+
+    Raises:
+        CorruptDataError: there is none, or it is not JSON.
+    """
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise CorruptDataError(
+            f"artifact {folder} has no readable {MANIFEST} ({error}): delete the folder and run again"
+        ) from None
+
+
+def _check_file(path: Path, size: int) -> None:
+    found = path.stat().st_size if path.is_file() else None
+    if found != size:
+        state = "missing" if found is None else f"{found} bytes"
+        raise CorruptDataError(
+            f"{path} is {state}, expected {size} bytes: delete {path.parent} and run again"
+        )
+
+
+def _manifest(identity: Identity, out: Path, seconds: float) -> dict[str, Any]:
+    files = sorted(p for p in out.rglob("*") if p.is_file())
+    return {
+        "kind": identity.kind,
+        "fingerprint": identity.fingerprint,
+        "version": identity.version,
+        "settings": identity.settings,
+        "inputs": identity.inputs,
+        "files": {
+            str(p.relative_to(out)): {"bytes": p.stat().st_size, "sha256": file_digest(p)}
+            for p in files
+        },
+        "seconds": round(seconds, 3),
+        "libraries": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
+    }
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON for people to read: beside its place, synced, then renamed in."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    sync_path(beside)
+    beside.replace(path)
+
+
+def sync_path(path: Path) -> None:
+    """Make a file's content, or a folder's entries, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Sync every file and folder below, and the folder itself."""
+    for path in folder.rglob("*"):
+        sync_path(path)
+    sync_path(folder)

@@ -1,0 +1,303 @@
+"""The one loop, for teachers, controls and students alike."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from babyllama.distillation.loss import DistillationLoss, cross_entropy_share
+from babyllama.distillation.teachers import Teachers
+from babyllama.errors import StoppedError
+from babyllama.models.folders import save_model
+from babyllama.recipe import Distillation, Training
+from babyllama.seeds import derive
+from babyllama.tokens.batches import Batch, ChunkOrder, counts
+from babyllama.training.checkpoints import (
+    load_checkpoint,
+    load_weight_tensors,
+    save_checkpoint,
+    weight_tensors,
+)
+from babyllama.training.health import StopRequest, check_finite
+from babyllama.training.ledger import Ledger, crossed, words_grid
+from babyllama.training.objectives import CrossEntropy, Distilled, Objective
+from babyllama.training.optimizers import (
+    learning_rate,
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+)
+from babyllama.training.progress import Progress
+from babyllama.training.validation import validate
+
+# Logits of a micro-batch: 16 million in float32 are 64 MiB, a few times over.
+LOGITS_BUDGET = {"cpu": 1 << 23, "cuda": 1 << 28}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything that decides how one model is trained."""
+
+    name: str
+    model: PreTrainedModel
+    settings: Training
+    order: ChunkOrder
+    validation: Sequence[Batch]
+    bytes_of_token: Tensor
+    ledger: Ledger
+    tokenizer: Path
+    """Folder of the tokenizer's files, for models saved on the way."""
+    seed: int
+    precision: str
+    device: torch.device
+    teachers: Teachers | None = None
+    distillation: Distillation | None = None
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.settings.epochs * self.order.steps_per_epoch
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences a forward pass."""
+        vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        budget = LOGITS_BUDGET.get(self.device.type, 1 << 26)
+        fits = max(1, budget // (vocabulary * self.order.chunk_length))
+        return min(self.settings.batch_size, self.settings.micro_batch or fits)
+
+
+@dataclass
+class Position:
+    """How far a training is: the part of a checkpoint that is not tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = math.inf
+    validation: dict[str, float] = field(default_factory=dict)
+
+
+def train(job: Job, work: Path, stop: StopRequest) -> dict[str, Any]:
+    """Train `job.model` in place, going on from what `work` holds; return its `training.json`.
+
+    Raises:
+        StoppedError: asked to stop; the state is saved in `work`.
+        DivergedError: a loss or gradient that is not finite; the last checkpoint is kept.
+    """
+    trainer = Trainer(job, work)
+    trainer.restore()
+    with stop.listening():
+        trainer.run(stop)
+    return trainer.finish()
+
+
+class Trainer:
+    """The state of one training: objective, optimiser, position."""
+
+    def __init__(self, job: Job, work: Path) -> None:
+        self.job = job
+        self.work = work
+        self.accelerator = Accelerator(
+            cpu=job.device.type == "cpu",
+            mixed_precision="bf16" if job.precision == "bf16" else "no",
+        )
+        self.objective = make_objective(job).to(job.device).train()
+        self.optimizer = make_optimizer(self.objective, job.settings)
+        self.position = Position()
+        self.saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Take up the newest checkpoint, and drop what was logged after it."""
+        checkpoint = load_checkpoint(self.work / "checkpoints")
+        if checkpoint:
+            load_weight_tensors(self.job.model, checkpoint.tensors["model"])
+            load_optimizer_tensors(self.optimizer, checkpoint.tensors["optimizer"])
+            self.position = Position(**checkpoint.state)
+        _truncate_log(self.work / "log.jsonl", self.position.step)
+
+    def run(self, stop: StopRequest) -> None:
+        """Step until the end, or until asked to stop."""
+        job = self.job
+        progress = Progress(
+            job.name, job.total_steps, job.ledger.tokens_per_step, self.position.step
+        )
+        before = self.position.seconds
+        with (self.work / "log.jsonl").open("a", encoding="utf-8") as log:
+            while self.position.step < job.total_steps:
+                row = self.step()
+                self.position.seconds = before + progress.seconds
+                row["tokens_per_second"] = progress.tokens_per_second(self.position.step)
+                _write_row(log, row)
+                progress.update(self.position.step, row["loss"])
+                self._save_by_words()
+                if self.position.step % job.order.steps_per_epoch == 0:
+                    _write_row(log, self._end_epoch())
+                    self.save()
+                elif time.monotonic() - self.saved_at > 60 * job.settings.checkpoint_minutes:
+                    self.save()
+                if stop.signal and self.position.step < job.total_steps:
+                    self.save()
+                    progress.close()
+                    raise StoppedError(f"{job.name} stopped at step {self.position.step}")
+        progress.close()
+
+    def step(self) -> dict[str, Any]:
+        """One update; the row that the log gets."""
+        job, index = self.job, self.position.step
+        epoch, within = divmod(index, job.order.steps_per_epoch)
+        batch = job.order.batch(epoch, within)
+        whole = counts(batch)
+        rate = learning_rate(index, job.total_steps, job.settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        total = torch.zeros((), device=job.device)
+        sums: dict[str, Tensor] = {}
+        for number, micro in enumerate(batch.split(job.micro_batch)):
+            # Dropout's masks depend on the place in training, not on what was drawn before.
+            torch.manual_seed(derive(job.seed, "dropout", index, number))
+            part = micro.to(job.device)
+            with self.accelerator.autocast():
+                loss, parts = self.objective(part, whole, self._signal(part.input_ids))
+            self.accelerator.backward(loss)
+            total += loss.detach()
+            sums = {key: sums.get(key, 0) + value for key, value in parts.items()}
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.objective.parameters(), job.settings.clip_norm or math.inf
+        )
+        names = [*sums]
+        values = torch.stack([total, norm, *sums.values()]).tolist()
+        check_finite(values[0], values[1], model=job.name, step=index + 1)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.position.step = index + 1
+        row = {"kind": "step", "step": index + 1, "epoch": epoch, "learning_rate": rate}
+        row |= {"loss": values[0], "gradient_norm": values[1]}
+        return row | self._parts(dict(zip(names, values[2:], strict=True)))
+
+    def _parts(self, parts: dict[str, float]) -> dict[str, float]:
+        if isinstance(self.objective, Distilled):
+            loss = self.objective.loss
+            parts["cross_entropy_share"] = cross_entropy_share(
+                parts["cross_entropy"],
+                parts["kl"],
+                temperature=loss.temperature,
+                ce_weight=loss.ce_weight,
+            )
+        return parts
+
+    def _signal(self, input_ids: Tensor) -> list[Tensor]:
+        return self.job.teachers.logits(input_ids) if self.job.teachers else []
+
+    def _end_epoch(self) -> dict[str, Any]:
+        """Validate, remember the best, and return the log's row."""
+        job = self.job
+        result = validate(
+            self.objective,
+            job.validation,
+            job.bytes_of_token,
+            autocast=self.accelerator.autocast,
+            signal=self._signal,
+            device=job.device,
+        )
+        self.position.validation = result
+        if job.settings.keep == "best" and result[job.settings.select_by] < self.position.best:
+            self.position.best = result[job.settings.select_by]
+            save_checkpoint(
+                self.work / "best",
+                self.position.step,
+                {"validation": result},
+                {"model": weight_tensors(job.model)},
+            )
+        epoch = self.position.step // job.order.steps_per_epoch
+        return {"kind": "validation", "step": self.position.step, "epoch": epoch, **result}
+
+    def _save_by_words(self) -> None:
+        """Save the model when it has seen a number of words that the recipe asks for."""
+        job, step = self.job, self.position.step
+        grid = words_grid(job.settings.save_at_words)
+        for words in crossed(grid, job.ledger.words(step - 1), job.ledger.words(step)):
+            save_model(job.model, job.tokenizer, self.work / "by-words" / f"words-{words}")
+
+    def save(self) -> None:
+        """Write a checkpoint of this very step."""
+        save_checkpoint(
+            self.work / "checkpoints",
+            self.position.step,
+            vars(self.position),
+            {
+                "model": weight_tensors(self.job.model),
+                "optimizer": optimizer_tensors(self.optimizer),
+            },
+        )
+        self.saved_at = time.monotonic()
+
+    def finish(self) -> dict[str, Any]:
+        """Put the kept weights in place and sum up."""
+        job, settings = self.job, self.job.settings
+        validation = self.position.validation
+        if settings.keep == "best":
+            best = load_checkpoint(self.work / "best")
+            if best:
+                load_weight_tensors(job.model, best.tensors["model"])
+                validation = best.state["validation"]
+        job.model.eval()
+        totals = job.ledger.totals(job.total_steps)
+        return {
+            "model": job.name,
+            "architecture": job.model.config.model_type,
+            "parameters": sum(p.numel() for p in job.model.parameters()),
+            "teachers": [*job.teachers.models] if job.teachers else [],
+            "steps": job.total_steps,
+            "epochs": settings.epochs,
+            "batch_size": settings.batch_size,
+            "micro_batch": job.micro_batch,
+            **totals,
+            "seconds": self.position.seconds,
+            "tokens_per_second": totals["tokens_seen"] / max(1e-9, self.position.seconds),
+            "precision": job.precision,
+            "kept": settings.keep,
+            "validation": validation,
+            "distillation": job.distillation.model_dump() if job.distillation else None,
+        }
+
+
+def make_objective(job: Job) -> Objective:
+    """Distillation where there are teachers to learn from, otherwise cross-entropy alone."""
+    if not job.teachers or not job.distillation:
+        return CrossEntropy(job.model)
+    settings = job.distillation
+    loss = DistillationLoss(
+        temperature=settings.temperature,
+        ce_weight=settings.ce_weight,
+        pool=settings.pool,
+        kl_reduction=settings.kl_reduction,
+        teacher_weights=job.teachers.weights,
+    )
+    return Distilled(job.model, loss)
+
+
+def _write_row(log: Any, row: dict[str, Any]) -> None:
+    log.write(json.dumps(row) + "\n")
+    log.flush()
+
+
+def _truncate_log(path: Path, step: int) -> None:
+    """Keep the rows up to a step; a half-written last row goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:
+            break
+    path.write_text("".join(kept), "utf-8")
