@@ -46,7 +46,7 @@ def make_corpus(recipe: Recipe, out: Path) -> None:
 
 
 def make_tokenizer(recipe: Recipe, corpus: Path, out: Path) -> None:
-    """The tokenizer, learned from the training split, and its fertility on it."""
+    """The tokenizer, learned from the training split alone."""
     texts = (text for _, text in read_documents(corpus, "train"))
     save_tokenizer(train_tokenizer(texts, recipe.tokenizer.vocabulary), out)
 
@@ -65,6 +65,16 @@ def make_tokens(recipe: Recipe, corpus: Path, tokenizer: Path, out: Path) -> Non
     dev_chunks = summary["dev_tokens"] // settings.chunk_length
     summary["validation_chunks"] = min(settings.validation_chunks, dev_chunks)
     write_json(out / "tokens.json", summary)
+    write_json(out / "fertility.json", _fertility(len(loaded), summary["train_sources"]))
+
+
+def _fertility(vocabulary: int, sources: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Tokens a word, per source of the training split."""
+    rows = {
+        name: {**source, "tokens_per_word": source["tokens"] / max(1, source["words"])}
+        for name, source in sources.items()
+    }
+    return {"vocabulary": vocabulary, "sources": rows}
 
 
 def chunk_order(recipe: Recipe, model: Model, packed: Packed, seed: int) -> ChunkOrder:

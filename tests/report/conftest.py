@@ -156,7 +156,7 @@ def write_text_figures(run: Path) -> None:
         name: {"words": n, "tokens": round(n * 1.31), "tokens_per_word": 1.31}
         for name, n in sizes.items()
     }
-    write_json(run / "tokenizer" / "fertility.json", {"vocabulary": 8000, "sources": sources})
+    write_json(run / "tokens" / "fertility.json", {"vocabulary": 8000, "sources": sources})
     counts = {"train_tokens": 1_474_560, "dev_tokens": 151_002, "chunk_length": 128}
     tokens = counts | {"train_chunks": 11_520, "validation_chunks": 512}
     write_json(run / "tokens" / "tokens.json", tokens)

@@ -176,10 +176,13 @@ def test_scores_under_different_conventions_are_not_to_be_compared(
     assert "prefix none, score sum, ties half (llama on blimp)" in text
 
 
-def test_the_same_run_gives_the_same_bytes(pristine_run: Path, out: Path, tmp_path: Path) -> None:
-    write_report(pristine_run, tmp_path, samples=SAMPLES)
-    for file in out.iterdir():
-        assert file.read_bytes() == (tmp_path / file.name).read_bytes()
+def test_the_same_run_gives_the_same_bytes(
+    pristine_run: Path, tmp_path: Path, undrawn: None
+) -> None:
+    for name in ("one", "two"):
+        write_report(pristine_run, tmp_path / name, samples=SAMPLES)
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
 
 
 def test_a_title_can_be_given(run: Path, tmp_path: Path, undrawn: None) -> None:

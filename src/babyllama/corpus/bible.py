@@ -57,12 +57,13 @@ DEV_BOOKS: dict[str, int] = {
 """The books of the development split and their numbers."""
 
 _STRAY_NUMBER = re.compile(r"\\+\d+:\d+\\+")
-_MARKS = re.compile(r"[\[\]+]")
+_MARKS = re.compile(r"[\[\]+\\]")
+_LETTER = re.compile(r"[A-Za-z]")
 _LACUNA = "***"
 
 
 def read_bible() -> dict[str, dict[str, list[str]]]:
-    """The books as `{"train": {source: [book, ...]}, "dev": {...}}`, one verse a line.
+    """Read the books: `{"train": {source: [book, ...]}, "dev": {...}}`, one verse a line.
 
     Raises BabyllamaError where the package is not installed, CorruptDataError where its file is
     not of the expected form.
@@ -77,7 +78,7 @@ def read_bible() -> dict[str, dict[str, list[str]]]:
 
 
 def bible_digest() -> str:
-    """A sha256 over the version of the package and the file that is read."""
+    """Give a sha256 over the version of the package and the file that is read."""
     content = hashlib.sha256(_module_path().read_bytes()).hexdigest()
     return hashlib.sha256(
         f"{DISTRIBUTION}\t{version(DISTRIBUTION)}\t{content}".encode()
@@ -85,17 +86,17 @@ def bible_digest() -> str:
 
 
 def clean_verse(verse: str) -> str:
-    r"""A verse without the marks of the edition; empty where words are missing.
+    r"""Strip a verse of the marks of the edition; it is empty where words are missing.
 
-    Numbers that were left in the text, brackets and `+` go; `***` stands for words that the
-    edition lacks.
+    Numbers that were left in the text, brackets, `+` and backslashes go; `***` and `...` stand
+    for words that the edition lacks.
 
     >>> clean_verse(r" \\43:2\\And when the grain was used up,")
     'And when the grain was used up,'
     >>> clean_verse("[]"), clean_verse("***"), clean_verse("[And every man went home;")
     ('', '', 'And every man went home;')
     """
-    if _LACUNA in verse:
+    if _LACUNA in verse or not _LETTER.search(verse):
         return ""
     return " ".join(_MARKS.sub("", _STRAY_NUMBER.sub("", verse)).split())
 
@@ -114,7 +115,7 @@ def _module_path() -> Path:
 
 
 def _books(path: Path) -> dict[int, str]:
-    """Every book's text by its number."""
+    """Put every book's verses together, by the number of the book."""
     code = path.read_text(encoding="utf-8")
     try:
         text, starts, ends = _literals(code)
@@ -133,14 +134,20 @@ def _books(path: Path) -> dict[int, str]:
 
 
 def _literals(code: str) -> tuple[str, dict[int, int], dict[int, int]]:
-    """The text as it stands in the code, and where every verse starts and ends in it."""
+    """Find the text as it stands in the code, and where every verse starts and ends in it."""
     call = next(
         node.value
         for node in ast.parse(code).body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
     )
-    segment = ast.get_source_segment(code, call.args[1])
+    segment = _segment(code, call.args[1])
     starts, ends = ast.literal_eval(call.args[2]), ast.literal_eval(call.args[3])
-    if segment is None or not segment.startswith('"""') or len(segment) != max(ends.values()) + 6:
+    if not segment.startswith('"""') or len(segment) != max(ends.values()) + 6:
         raise ValueError("the verses do not cover the text")
     return segment[3:-3], starts, ends
+
+
+def _segment(code: str, node: ast.expr) -> str:
+    """Cut a one-line node out of its source (`ast.get_source_segment` takes minutes here)."""
+    line = code.split("\n")[node.lineno - 1].encode()
+    return line[node.col_offset : node.end_col_offset].decode()

@@ -63,7 +63,7 @@ def build_corpus(
     seed: int,
     out: Path,
 ) -> dict[str, Any]:
-    """Write the corpus to the folder `out`; return what `corpus.json` holds.
+    """Write the corpus to `out`, a new or empty folder; return what `corpus.json` holds.
 
     `path` is a folder or `builtin:bbe`. `cleaners` names another cleaner (and with it another
     definition of a document) for a source. Without `clean`, texts keep everything but their
@@ -103,7 +103,7 @@ def build_corpus(
 
 
 def read_documents(folder: Path, split: str) -> Iterator[tuple[str, str]]:
-    """Source and text of every document of a split, sorted by source, in the order of the text.
+    """Yield source and text of every document of a split, sorted by source, in text order.
 
     Raises CorruptDataError where the split is missing or a line is not a document.
     """
@@ -117,10 +117,19 @@ def read_documents(folder: Path, split: str) -> Iterator[tuple[str, str]]:
 
 
 def raw_digest(path: str, dev_path: str | None) -> str:
-    """A sha256 over split, source and content of every input file (or of the embedded text)."""
+    """Give a sha256 over split, source and content of every input (or of the embedded text)."""
     if _is_builtin(path):
         return bible_digest()
     return files_digest(find_files(Path(path), Path(dev_path) if dev_path else None))
+
+
+def raw_size(path: str, dev_path: str | None) -> int:
+    """Bytes of the training text before cleaning, without reading a folder's files."""
+    if _is_builtin(path):
+        books = (book for texts in read_bible()["train"].values() for book in texts)
+        return sum(len(book.encode()) for book in books)
+    files = find_files(Path(path), Path(dev_path) if dev_path else None)
+    return sum(file.stat().st_size for _, file in files.train)
 
 
 def _is_builtin(path: str) -> bool:
@@ -130,7 +139,7 @@ def _is_builtin(path: str) -> bool:
 
 
 def _inputs(path: str, dev_path: str | None) -> list[_Input]:
-    """What is to be read, training split first, sorted by source."""
+    """List what is to be read, training split first, sorted by source."""
     if not _is_builtin(path):
         files = find_files(Path(path), Path(dev_path) if dev_path else None)
         return [
@@ -171,7 +180,7 @@ def _unknown(setting: str, kind: str, name: str, known: list[str]) -> str:
 
 
 def _prepared(given: _Input, *, clean: bool, cleaners: Mapping[str, str]) -> tuple[list[str], int]:
-    """The documents of a source, and how many words its raw texts had."""
+    """Give the clean documents of a source, and how many words its raw texts had."""
     kind = cleaners.get(given.source, given.source)
     cleaner = CLEANERS.get(kind, CLEANERS["generic"]) if clean else _end_line
     raw = given.read()

@@ -32,7 +32,7 @@ PASSES = 8
 
 
 def settle(line: str, line_rules: Sequence[Rule]) -> str:
-    """The line when no rule changes it any more.
+    """Put a line through the rules until none changes it any more.
 
     >>> settle("a  b .", [rules.squeeze_spaces, rules.join_punctuation])
     'a b.'
@@ -47,8 +47,9 @@ def settle(line: str, line_rules: Sequence[Rule]) -> str:
 
 
 def line_cleaner(*line_rules: Rule) -> Callable[[str], str]:
-    """A cleaner made of the rules, in this order, before and after the rules for characters."""
-    ordered = (rules.mend_windows, *line_rules, rules.drop_invisible, rules.squeeze_spaces)
+    """Make a cleaner of the rules, in this order, with the rules for characters around them."""
+    ends = (rules.drop_invisible, rules.squeeze_spaces)
+    ordered = (rules.mend_windows, rules.squeeze_spaces, *line_rules, *ends)
 
     def clean(text: str) -> str:
         settled = (settle(line, ordered) for line in text.split("\n"))
@@ -101,9 +102,9 @@ _WIKI: tuple[Rule, ...] = (
     markup.strip_heading,
     markup.drop_identifiers,
     rules.drop_invisible,
+    rules.squeeze_spaces,
     rules.tighten_brackets,
     markup.drop_empty_brackets,
-    rules.squeeze_spaces,
     rules.join_punctuation,
     rules.drop_wordless,
 )
@@ -134,7 +135,6 @@ clean_childes = line_cleaner(
 )
 
 clean_bnc_spoken = line_cleaner(
-    rules.squeeze_spaces,
     transcripts.drop_gaps,
     *_SPOKEN,
     rules.drop_wordless,
@@ -142,7 +142,6 @@ clean_bnc_spoken = line_cleaner(
 
 clean_switchboard = line_cleaner(
     transcripts.drop_remarks,
-    rules.squeeze_spaces,
     transcripts.drop_gaps,
     *_SPOKEN,
     transcripts.drop_silent,
@@ -169,7 +168,7 @@ clean_wikipedia = line_cleaner(*_WIKI)
 
 
 def clean_gutenberg(text: str) -> str:
-    """Books of Project Gutenberg: the licence around them first, then line by line."""
+    """Clean a book of Project Gutenberg: cut the licence around it, then go line by line."""
     return _clean_books(markup.cut_licence(text))
 
 

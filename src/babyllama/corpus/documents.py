@@ -16,17 +16,18 @@ utterances. What precedes the first boundary is a document too (files may start 
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
-_TITLE = re.compile(r"^[ \t]*(=(?: ?=)*)[ \t]+\S.*?[ \t]+\1[ \t]*$", re.MULTILINE)
+_TITLE_LINE = re.compile(r"^[ \t]*=.*=[ \t]*$", re.MULTILINE)
 _BOOK = re.compile(r"= = = PG\d+ = = =")
-_RECORDING = re.compile(r"= = = \S*\.cha = = =")
+_RECORDING = re.compile(r"= = = [^=\n]*\.cha = = =")
 
 _TITLED = frozenset({"wikipedia", "simple_wikipedia", "simple_wiki"})
 _MARKED = {"gutenberg": _BOOK, "childes": _RECORDING}
 
 
 def split_documents(source: str, raw_text: str) -> list[str]:
-    r"""The documents of a raw text, in order; those without any text are left out.
+    r"""Cut a raw text into its documents, in order; those without any text are left out.
 
     `source` is the name of a source or of the cleaner chosen for it; names that are not in the
     table above have one document a text.
@@ -46,8 +47,17 @@ def split_documents(source: str, raw_text: str) -> list[str]:
 
 
 def _articles(text: str) -> Iterator[str]:
-    titles = [(match.start(), match[1].count("=")) for match in _TITLE.finditer(text)]
-    top = min((level for _, level in titles), default=0)
-    cuts = [0, *(start for start, level in titles if level == top), len(text)]
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    titles = [(match.start(), _title_level(match[0])) for match in _TITLE_LINE.finditer(text)]
+    top = min((level for _, level in titles if level), default=0)
+    cuts = [0, *(start for start, level in titles if level and level == top), len(text)]
+    for start, stop in pairwise(cuts):
         yield text[start:stop]
+
+
+def _title_level(line: str) -> int:
+    """Count the `=` on each side of a title; 0 for a line that is no title."""
+    bare = line.strip()
+    left = bare[: len(bare) - len(bare.lstrip("= "))]
+    right = bare[len(bare.rstrip("= ")) :]
+    spaced = left.endswith(" ") and right.startswith(" ") and len(left) < len(bare)
+    return left.count("=") if spaced and left.count("=") == right.count("=") else 0

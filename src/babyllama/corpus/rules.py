@@ -26,7 +26,7 @@ _WORD = re.compile(r"[^\W_]")
 
 
 def mend_windows(line: str) -> str:
-    r"""Windows-1252 quotes and dashes that were read as Latin-1 control characters.
+    r"""Restore Windows-1252 quotes and dashes that were read as Latin-1 control characters.
 
     >>> mend_windows("it\x92s \x93so\x94")
     'it’s “so”'
@@ -35,7 +35,7 @@ def mend_windows(line: str) -> str:
 
 
 def drop_invisible(line: str) -> str:
-    r"""Control characters, soft hyphens, direction marks and the sign for a lost character.
+    r"""Drop control characters, soft hyphens, direction marks and the sign for a lost character.
 
     The joiners of Persian, Indic scripts and emoji (U+200C, U+200D) are spelling and stay.
 
@@ -46,7 +46,7 @@ def drop_invisible(line: str) -> str:
 
 
 def squeeze_spaces(line: str) -> str:
-    r"""Every run of white space (tabs, form feeds, no-break spaces) is one space, none outside.
+    r"""Make every run of white space (tabs, form feeds, no-break spaces) one space, none outside.
 
     >>> squeeze_spaces("  a\t\xa0b\f ")
     'a b'
@@ -55,7 +55,7 @@ def squeeze_spaces(line: str) -> str:
 
 
 def join_punctuation(line: str) -> str:
-    """A space before closing punctuation goes.
+    """Drop the space before closing punctuation.
 
     >>> join_punctuation("see , who is that ?")
     'see, who is that?'
@@ -66,7 +66,7 @@ def join_punctuation(line: str) -> str:
 
 
 def join_ellipses(line: str) -> str:
-    """Three stops or more, also spaced out, are an ellipsis.
+    """Make three stops or more, also spaced out, an ellipsis.
 
     >>> join_ellipses("an attack. . . . . .at once.....")
     'an attack...at once...'
@@ -75,7 +75,7 @@ def join_ellipses(line: str) -> str:
 
 
 def join_contractions(line: str) -> str:
-    """A contraction is one word; what only begins with an apostrophe stays apart.
+    """Make a contraction one word; what only begins with an apostrophe stays apart.
 
     >>> join_contractions("it 's his , I do n't know")
     "it's his , I don't know"
@@ -86,7 +86,7 @@ def join_contractions(line: str) -> str:
 
 
 def join_clitics(line: str) -> str:
-    """The words that the Penn Treebank cuts in two.
+    """Join the words that the Penn Treebank cuts in two.
 
     >>> join_clitics("you got ta wait, I am gon na look")
     'you gotta wait, I am gonna look'
@@ -95,7 +95,7 @@ def join_clitics(line: str) -> str:
 
 
 def mend_brackets(line: str) -> str:
-    """Penn Treebank brackets are brackets again.
+    """Put brackets for the codes of the Penn Treebank.
 
     >>> mend_brackets("the cat -LRB- black -RRB- sat")
     'the cat ( black ) sat'
@@ -104,7 +104,7 @@ def mend_brackets(line: str) -> str:
 
 
 def tighten_brackets(line: str) -> str:
-    """No spaces inside round and square brackets.
+    """Drop spaces inside round and square brackets.
 
     >>> tighten_brackets("f ( x ) and [ a ]")
     'f (x) and [a]'
@@ -113,7 +113,7 @@ def tighten_brackets(line: str) -> str:
 
 
 def mend_quotes(line: str) -> str:
-    """Quotes typed as two signs (Penn Treebank, old subtitles) are one sign.
+    """Put one sign for quotes typed as two (Penn Treebank, old subtitles).
 
     >>> mend_quotes("`` Oh dear ! '' she said")
     '"Oh dear !" she said'
@@ -124,7 +124,7 @@ def mend_quotes(line: str) -> str:
 
 
 def mend_backticks(line: str) -> str:
-    """A grave accent standing for an apostrophe or an opening quote.
+    """Put an apostrophe for a grave accent standing for an apostrophe or an opening quote.
 
     >>> mend_backticks("Can`t you? ` Yes'")
     "Can't you? 'Yes'"
@@ -133,7 +133,7 @@ def mend_backticks(line: str) -> str:
 
 
 def recase_shouting(line: str) -> str:
-    """A line in capitals is lower-cased; sentences and the pronoun I keep theirs.
+    """Lower-case a line in capitals; sentence starts and the pronoun I keep theirs.
 
     Names are lost to lower case: a small vocabulary gains more from one spelling a word. Lines
     under 12 letters are left, they are mostly abbreviations.
@@ -150,7 +150,7 @@ def recase_shouting(line: str) -> str:
 
 
 def drop_wordless(line: str) -> str:
-    """A line without a letter or a digit says nothing.
+    """Drop a line without a letter or a digit: it says nothing.
 
     >>> drop_wordless("* * *"), drop_wordless("(...)"), drop_wordless("né 5")
     ('', '', 'né 5')

@@ -24,14 +24,14 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 def count_words(text: str) -> int:
-    """The number of words: what `str.split()` gives."""
+    """Count words: what `str.split()` gives."""
     return len(text.split())
 
 
 def sample(
     documents_by_source: Mapping[str, Sequence[str]], words: int, seed: int
 ) -> dict[str, list[str]]:
-    """About `words` words of the corpus, every source with the share that it has in it.
+    """Draw about `words` words of the corpus, every source with the share that it has in it.
 
     Raises RecipeError where the corpus has fewer words.
     """
@@ -46,7 +46,7 @@ def sample(
 
 
 def quotas(counts: Mapping[str, int], words: int) -> dict[str, int]:
-    """Words to take from every source: its share, rounded so that the sum is `words`.
+    """Say how many words to take from every source: its share, rounded so that the sum is `words`.
 
     >>> quotas({"b": 200, "a": 100}, 100)
     {'a': 33, 'b': 67}
@@ -66,7 +66,7 @@ def quotas(counts: Mapping[str, int], words: int) -> dict[str, int]:
 
 
 def pieces(document: str) -> Iterator[str]:
-    r"""A document cut at line ends into pieces of at most `PIECE_WORDS` words.
+    r"""Cut a document at line ends into pieces of at most `PIECE_WORDS` words.
 
     >>> list(pieces("a b\nc\n"))
     ['a b\nc\n']

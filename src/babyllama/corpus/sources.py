@@ -11,6 +11,7 @@ from babyllama.errors import CorruptDataError, RecipeError
 
 TRAIN_SUFFIX = ".train"
 DEV_SUFFIX = ".dev"
+OFFICIAL_DEV = ("babylm_dev", "dev")
 TEXT_SUFFIXES = (".txt", ".text", ".md")
 _NAME_LENGTH = 60  # characters: at most 240 bytes of UTF-8, under the 255 of a file name
 
@@ -24,17 +25,19 @@ class RawFiles:
 
 
 def find_files(path: Path, dev_path: Path | None = None) -> RawFiles:
-    """The training and development files under `path` and `dev_path`, searched in depth.
+    """Find the training and development files under `path` and `dev_path`, in depth.
 
     In the BabyLM layout `<source>.train` and `<source>.dev` say what they are; the `.dev` files
-    lie in `dev_path`, or in `path` where none is given. In any other folder every text file
-    (.txt, .text, .md) is a source of its own. Hidden files and folders are skipped; files of
+    lie in `dev_path`, or where none is given in `path` or in the folder `babylm_dev` or `dev` beside
+    it, as the official archives have them. In any other folder every text file (.txt, .text, .md)
+    is a source of its own. Hidden files and folders are skipped; files of
     any other kind are named in a warning.
 
     Raises RecipeError for a folder that is missing or holds no text.
     """
     files = _visible_files(path, "corpus.path")
     dev_files = files
+    dev_path = dev_path or _official_dev(path, files)
     if dev_path is not None:
         dev_files = _visible_files(dev_path, "corpus.dev_path")
         files, dev_files = _outside(files, path, dev_path), _outside(dev_files, dev_path, path)
@@ -49,7 +52,7 @@ def find_files(path: Path, dev_path: Path | None = None) -> RawFiles:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, without its byte-order mark, every line end a newline.
+    """Read a UTF-8 file: its text without its byte-order mark, every line end a newline.
 
     Raises CorruptDataError, naming file and byte, for an empty or a binary file or bytes that
     are not UTF-8.
@@ -73,7 +76,7 @@ def read_text(path: Path) -> str:
 
 
 def files_digest(files: RawFiles) -> str:
-    """A sha256 over split, source and content of every file, whatever its folder is called."""
+    """Give a sha256 over split, source and content of every file, whatever its folder is called."""
     digest = hashlib.sha256()
     for split, pairs in (("dev", files.dev), ("train", files.train)):
         for source, path in pairs:
@@ -103,8 +106,16 @@ def _visible_files(folder: Path, setting: str) -> list[Path]:
     )
 
 
+def _official_dev(path: Path, files: list[Path]) -> Path | None:
+    """The dev folder of an unpacked BabyLM archive, where `path` is its training folder."""
+    if not _with_suffix(files, TRAIN_SUFFIX) or _with_suffix(files, DEV_SUFFIX):
+        return None
+    beside = [path.resolve().parent / name for name in OFFICIAL_DEV]
+    return next((f for f in beside if f.is_dir() and any(f.rglob(f"*{DEV_SUFFIX}"))), None)
+
+
 def _outside(files: list[Path], folder: Path, other: Path) -> list[Path]:
-    """The files of a folder that are not in the other one, where that lies inside the folder."""
+    """Keep the files of a folder that are not in the other one, if that lies inside the folder."""
     inner = other.resolve()
     if inner == folder.resolve() or not inner.is_relative_to(folder.resolve()):
         return files
@@ -146,5 +157,5 @@ def _named(files: list[Path], folder: Path) -> list[tuple[str, Path]]:
 
 
 def _source_name(relative: Path) -> str:
-    """Letters, digits, `_`, `.` and `-` of the path without its suffix."""
+    """Keep letters, digits, `_`, `.` and `-` of the path without its suffix."""
     return re.sub(r"[^\w.-]+", "_", "_".join(relative.with_suffix("").parts))[:_NAME_LENGTH]

@@ -24,7 +24,7 @@ _REPEATED_STOP = re.compile(r"([,.?!])(?: +[,.])+(?=\s|$)")
 _LEADING_STOP = re.compile(r"^([AB]:\s)?(?:[,.;:]+\s+)+")
 _REMARK = re.compile(r"\s*\*.*$")
 _LOST_APOSTROPHE = re.compile(r" ?\ufffd(?=(?:s|m|d|t|re|ll|ve)\b)")
-_OVERRIDE = re.compile(r"\{+[^{}]*\}+")
+_OVERRIDE = re.compile(r"\{[^{}]*\}")
 _CUE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _MUSIC = re.compile(r"[♪♫♬♩¶*~]+|#(?!\d)")
 _CREDIT = re.compile(
@@ -39,11 +39,11 @@ _DASH = re.compile(r"^[-–—]+\s*(?=\S)")
 _LONE_L = re.compile(
     r"(?<![\w'’])l(?=(?:['’](?:m|d|s|ll|ve)\b)|[nfst]\b(?![’'](?!s\b))|\b(?!['’]))"
 )
-_UPPER_L = re.compile(r"\b(?=[A-Zl]*[A-Z][A-Zl]*[A-Z])[A-Zl]*l[A-Zl]*\b")
+_UPPER_L = re.compile(r"\b(?:l[A-Z]+|(?=[A-Zl]*[A-Z]l*[A-Z])[A-Zl]*l[A-Zl]*)\b")
 
 
 def drop_unintelligible(line: str) -> str:
-    """The codes for speech that nobody could write down.
+    """Drop the codes for speech that nobody could write down.
 
     >>> drop_unintelligible("MOT: xxx want this")
     'MOT:  want this'
@@ -52,7 +52,7 @@ def drop_unintelligible(line: str) -> str:
 
 
 def drop_tiers(line: str) -> str:
-    """Comments on an utterance (addressee, tone) that run to the end of its line.
+    """Drop comments on an utterance (addressee, tone) that run to the end of its line.
 
     >>> drop_tiers("*MOT: give it here. %add: BRO")
     '*MOT: give it here.'
@@ -61,7 +61,7 @@ def drop_tiers(line: str) -> str:
 
 
 def drop_notes(line: str) -> str:
-    """What the transcriber saw, not what was said.
+    """Drop what the transcriber saw, not what was said.
 
     >>> drop_notes("*CHI: haha. [giggles]")
     '*CHI: haha.  '
@@ -70,7 +70,7 @@ def drop_notes(line: str) -> str:
 
 
 def drop_overlaps(line: str) -> str:
-    """The signs for speech that overlaps, and stuttered starts between two of `↫`.
+    """Drop the signs for speech that overlaps, and stuttered starts between two of `↫`.
 
     >>> drop_overlaps("no it was very ↫s↫slow. okay ⌈I'll see⌉")
     "no it was very slow. okay I'll see"
@@ -79,7 +79,7 @@ def drop_overlaps(line: str) -> str:
 
 
 def mend_shortenings(line: str) -> str:
-    """A part of a word in brackets was not spoken; the word is spelled out.
+    """Spell out a word whose part in brackets was not spoken.
 
     >>> mend_shortenings("didn('t) look, (it')s here (at school)")
     "didn't look, it's here (at school)"
@@ -88,7 +88,7 @@ def mend_shortenings(line: str) -> str:
 
 
 def join_compounds(line: str) -> str:
-    """Words that CHAT binds with a plus or an underscore.
+    """Part words that CHAT binds with a plus or an underscore.
 
     >>> join_compounds("bow+wow said Santa_Claus")
     'bow-wow said Santa Claus'
@@ -98,7 +98,7 @@ def join_compounds(line: str) -> str:
 
 
 def join_quotation(line: str) -> str:
-    """The sign for quoted speech stands at its first word.
+    """Put the sign for quoted speech at its first word.
 
     >>> join_quotation('*MOT: " calm down."')
     '*MOT: "calm down."'
@@ -107,7 +107,7 @@ def join_quotation(line: str) -> str:
 
 
 def plain_label(line: str) -> str:
-    r"""A CHILDES label without its star.
+    r"""Take the star off a CHILDES label.
 
     >>> plain_label("*MOT:\twell?")
     'MOT: well?'
@@ -116,7 +116,7 @@ def plain_label(line: str) -> str:
 
 
 def drop_silent(line: str) -> str:
-    """A label with nothing said after it.
+    """Drop a label with nothing said after it.
 
     >>> drop_silent("CHI: ."), drop_silent("CHI: no.")
     ('', 'CHI: no.')
@@ -125,7 +125,7 @@ def drop_silent(line: str) -> str:
 
 
 def drop_gaps(line: str) -> str:
-    """Stops that stood on both sides of a word that was taken out (names in the BNC).
+    """Drop stops that stood on both sides of a word that was taken out (names in the BNC).
 
     >>> drop_gaps("the audit time, please. ."), drop_gaps("hello, .")
     ('the audit time, please.', 'hello .')
@@ -137,7 +137,7 @@ def drop_gaps(line: str) -> str:
 
 
 def drop_remarks(line: str) -> str:
-    """Switchboard's notes on spelling, from a star to the end of the line.
+    """Drop Switchboard's notes on spelling, from a star to the end of the line.
 
     >>> drop_remarks("B: it won't be too for from us. *sp: far")
     "B: it won't be too for from us."
@@ -146,7 +146,7 @@ def drop_remarks(line: str) -> str:
 
 
 def mend_lost_apostrophe(line: str) -> str:
-    r"""An apostrophe that a wrong encoding destroyed, where only an apostrophe can stand.
+    r"""Restore an apostrophe that a wrong encoding destroyed, where only an apostrophe can stand.
 
     >>> mend_lost_apostrophe("I \ufffdm sure you aren\ufffdt")
     "I'm sure you aren't"
@@ -155,7 +155,7 @@ def mend_lost_apostrophe(line: str) -> str:
 
 
 def drop_overrides(line: str) -> str:
-    r"""Position codes and cues in braces.
+    r"""Drop position codes and cues in braces.
 
     >>> drop_overrides(r"{\\pos(192,220)}It's true. {ALL CHEER}")
     " It's true.  "
@@ -169,7 +169,7 @@ def _cue(match: re.Match[str]) -> str:
 
 
 def drop_cues(line: str) -> str:
-    """Sounds and speakers in brackets go; a bracketed sentence is speech and loses its brackets.
+    """Drop sounds and speakers in brackets; a bracketed sentence is speech and loses them only.
 
     >>> drop_cues("(SIGHS) Go on. [door opens]")
     '  Go on.  '
@@ -180,7 +180,7 @@ def drop_cues(line: str) -> str:
 
 
 def drop_music(line: str) -> str:
-    """The signs around sung lines; a number sign stays.
+    """Drop the signs around sung lines; a number sign stays.
 
     >>> drop_music("♪ Tiger land ♪ # Who? # Man #2")
     ' Tiger land   Who?  Man #2'
@@ -189,7 +189,7 @@ def drop_music(line: str) -> str:
 
 
 def drop_credits(line: str) -> str:
-    """A line that says who made the subtitles.
+    """Drop a line that says who made the subtitles.
 
     >>> drop_credits("Subtitles by Anyone"), drop_credits("Her subtitle debut.")
     ('', 'Her subtitle debut.')
@@ -198,7 +198,7 @@ def drop_credits(line: str) -> str:
 
 
 def drop_caption_speakers(line: str) -> str:
-    """A speaker's name in capitals at the start of what is said.
+    """Drop a speaker's name in capitals at the start of what is said.
 
     >>> drop_caption_speakers("NARRATOR: The sea. MAN 2: Yes? At 5:30 PM: no.")
     'The sea. Yes? At 5:30 PM: no.'
@@ -207,7 +207,7 @@ def drop_caption_speakers(line: str) -> str:
 
 
 def drop_leading_dash(line: str) -> str:
-    """The dash that opens a turn; the line itself is the turn.
+    """Drop the dash that opens a turn; the line itself is the turn.
 
     >>> drop_leading_dash("-Yes, sir."), drop_leading_dash("Well - no.")
     ('Yes, sir.', 'Well - no.')
@@ -216,7 +216,7 @@ def drop_leading_dash(line: str) -> str:
 
 
 def read_l_as_i(line: str) -> str:
-    """The letter l that character recognition read for a capital I, where no l can stand.
+    """Put I for the l that character recognition read for it, where no l can stand.
 
     >>> read_l_as_i("l'll go, lt's late, SHERlFF. Hello, l said.")
     "I'll go, It's late, SHERIFF. Hello, I said."

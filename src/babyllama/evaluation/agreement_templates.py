@@ -14,12 +14,13 @@ _REFLEXIVE = {"male": "himself", "female": "herself"}
 _OTHER = {"male": "female", "female": "male"}
 _PRONOUNS = (("he", "him"), ("she", "her"), ("they", "them"), ("we", "us"), ("I", "me"))
 _ADJUNCT = re.compile(r"\b(by|for) \{self\}")
+_IRREGULAR_KINDS = ("person", "person", "person", "animal", "thing")  # few things are irregular
 _SUBJECT_KINDS = ("person", "person", "person", "animal", "thing", "clothing", "building", "land")
 
 
 def subject_verb(draw: Phrases, *, irregular: bool) -> Item:
     """Contrast: the king *takes* the cup; the kings *take* the cup."""
-    kind = draw.pick(("person", "person", "animal", "thing") if irregular else _SUBJECT_KINDS)
+    kind = draw.pick(_IRREGULAR_KINDS if irregular else _SUBJECT_KINDS)
     noun = draw.noun(kind, forms=_NUMBERS, irregular=irregular)
     singular, plural, rest = _predicate(draw, kind)
     return swapped(f"the {noun.singular} _ {rest}", f"the {noun.plural} _ {rest}", singular, plural)
@@ -239,9 +240,8 @@ def _modified(draw: Phrases) -> tuple[Noun, str, Noun]:
 
 def _object_frame(draw: Phrases, irregular: bool) -> tuple[Noun, str, str]:
     """Draw an object, and the sentence before and after it."""
-    kinds = ("person", "animal", "thing", "clothing")
-    regular_kinds = (*kinds, "writing", "building", "land")
-    noun = draw.noun(*(kinds if irregular else regular_kinds), forms=_NUMBERS, irregular=irregular)
+    kinds = _IRREGULAR_KINDS if irregular else (*_SUBJECT_KINDS[2:], "writing")
+    noun = draw.noun(*kinds, forms=_NUMBERS, irregular=irregular)
     verb = draw.verb("past", kind=noun.kind)
     return noun, f"{draw.person()} {verb.past}", draw.tail(verb)
 

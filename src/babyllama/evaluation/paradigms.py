@@ -133,7 +133,8 @@ def write_paradigms(
     """Write `<paradigm>.jsonl` into `out`, and return how many pairs each paradigm got.
 
     `word_counts` holds the lower-cased words of the training text (`count_words`). Every word of a
-    pair occurs in it at least `minimum_count` times. A paradigm that the corpus has too few words
+    pair occurs in it at least `minimum_count` times, in that spelling: whether "answers" is a verb
+    there is not looked at. A paradigm that the corpus has too few words
     for (under `FEWEST_PAIRS`) gets 0 and no file. Mirrored pairs are never parted: an odd `pairs`
     is rounded down for them. The pairs depend on the seed and on which words are known, on nothing
     else.

@@ -8,6 +8,8 @@ the corpus has no such word, `NoFitError` is raised, and the generator draws ano
 import random
 import re
 from collections.abc import Collection, Sequence
+from functools import cache
+from operator import ge
 from typing import NamedTuple, TypeVar
 
 from babyllama.evaluation.lexicon import PLACES, Lexicon, Noun, Verb
@@ -75,6 +77,8 @@ class Phrases:
         self.chance = chance
         self._known = frozenset(known)
         self._used: set[str] = set()
+        self._nouns = cache(self._find_nouns)
+        self._verbs = cache(self._find_verbs)
 
     def begin(self) -> None:
         """Forget the words of the item before."""
@@ -93,25 +97,16 @@ class Phrases:
     def noun(
         self,
         *kinds: str,
-        forms: Sequence[str] = ("singular",),
+        forms: tuple[str, ...] = ("singular",),
         irregular: bool | None = None,
         gender: str | None = None,
         among: str | None = None,
     ) -> Noun:
         """Draw a noun of one of the kinds (kinds equally likely); `among` names a list of nouns."""
-        kind = self.pick(kinds)
-        listed = self.lexicon.lists[among] if among else None
-        options = [
-            noun
-            for noun in self.lexicon.nouns
-            if noun.kind == kind
-            and (gender is None or noun.gender == gender)
-            and (irregular is None or noun.irregular == irregular)
-            and (listed is None or noun.singular in listed)
-            and noun.singular not in self._used
-            and self._has(*(getattr(noun, form) for form in forms))
-        ]
-        noun = self.pick(options)
+        known = self._nouns(
+            kind=self.pick(kinds), forms=forms, irregular=irregular, gender=gender, among=among
+        )
+        noun = self.pick([noun for noun in known if noun.singular not in self._used])
         self._used.add(noun.singular)
         return noun
 
@@ -124,27 +119,22 @@ class Phrases:
         animate: bool = False,
         bare: bool = False,
         among: str | None = None,
-        unlike: Sequence[str] = (),
+        unlike: tuple[str, ...] = (),
     ) -> Verb:
         """Draw a verb whose forms the corpus has; `kind` is one that its object may have.
 
         `strict`, `animate` and `bare` ask for verbs that are so (see `Verb`), `among` names a list
         of base forms, and the forms in `unlike` must be spelt differently.
         """
-        options = [
-            verb
-            for verb in self.lexicon.verbs
-            if verb.base not in self._used
-            and (transitive is None or bool(verb.objects) == transitive)
-            and (kind is None or kind in verb.objects)
-            and verb.strict >= strict
-            and verb.animate >= animate
-            and verb.bare >= bare
-            and self._has(*(verb.form(form) for form in forms))
-            and (among is None or verb.base in self.lexicon.lists[among])
-            and len({verb.form(form) for form in unlike}) == len(unlike)
-        ]
-        verb = self.pick(options)
+        known = self._verbs(
+            forms=forms,
+            transitive=transitive,
+            kind=kind,
+            traits=(strict, animate, bare),
+            among=among,
+            unlike=unlike,
+        )
+        verb = self.pick([verb for verb in known if verb.base not in self._used])
         self._used.add(verb.base)
         return verb
 
@@ -197,6 +187,48 @@ class Phrases:
             return self.noun(*(PLACES if kind == "place" else (kind,))).singular
 
         return _SLOT.sub(slot, pattern)
+
+    def _find_nouns(
+        self,
+        *,
+        kind: str,
+        forms: tuple[str, ...],
+        irregular: bool | None,
+        gender: str | None,
+        among: str | None,
+    ) -> list[Noun]:
+        listed = self.lexicon.lists[among] if among else None
+        return [
+            noun
+            for noun in self.lexicon.nouns
+            if noun.kind == kind
+            and (gender is None or noun.gender == gender)
+            and (irregular is None or noun.irregular == irregular)
+            and (listed is None or noun.singular in listed)
+            and self._has(*(getattr(noun, form) for form in forms))
+        ]
+
+    def _find_verbs(
+        self,
+        *,
+        forms: tuple[str, ...],
+        transitive: bool | None,
+        kind: str | None,
+        traits: tuple[bool, bool, bool],
+        among: str | None,
+        unlike: tuple[str, ...],
+    ) -> list[Verb]:
+        listed = self.lexicon.lists[among] if among else None
+        return [
+            verb
+            for verb in self.lexicon.verbs
+            if (transitive is None or bool(verb.objects) == transitive)
+            and (kind is None or kind in verb.objects)
+            and (listed is None or verb.base in listed)
+            and all(map(ge, (verb.strict, verb.animate, verb.bare), traits))
+            and self._has(*(verb.form(form) for form in forms))
+            and len({verb.form(form) for form in unlike}) == len(unlike)
+        ]
 
     def _has(self, *words: str) -> bool:
         return all(word in self._known for word in words)

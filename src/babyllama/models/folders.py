@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
 from babyllama.store import file_digest
@@ -16,6 +17,7 @@ from babyllama.tokens.tokenizer import load_tokenizer, tokenizer_rules
 def save_model(model: PreTrainedModel, tokenizer: Path, folder: Path) -> None:
     """Write weights as safetensors, the configuration, and the tokenizer's files."""
     folder.mkdir(parents=True, exist_ok=True)
+    disable_progress_bar()
     model.save_pretrained(str(folder))
     for path in sorted(tokenizer.glob("*token*.json")):
         shutil.copyfile(path, folder / path.name)
@@ -30,6 +32,7 @@ def load_model(folder: Path) -> PreTrainedModel:
     """
     if not folder.is_dir():
         raise RecipeError(f"model folder {folder} does not exist: check the path")
+    disable_progress_bar()
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype=torch.float32, local_files_only=True, use_safetensors=True
@@ -38,6 +41,17 @@ def load_model(folder: Path) -> PreTrainedModel:
         reason = " ".join(str(error).split())[:300]
         raise CorruptDataError(f"{folder} holds no causal model as safetensors: {reason}") from None
     return model
+
+
+def load_config(folder: Path) -> Any:
+    """The configuration of a model folder alone."""
+    if not folder.is_dir():
+        raise RecipeError(f"model folder {folder} does not exist: check the path")
+    try:
+        return AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CorruptDataError(f"{folder} holds no readable config.json: {reason}") from None
 
 
 def check_same_tokenizer(name: str, folder: Path, tokenizer: Any) -> None:

@@ -231,7 +231,7 @@ def read_results(run: Path) -> Results:
         models=models,
         suites=tuple(sorted({suite for model in models for suite in model.scores})),
         corpus=_read(run / "corpus" / "corpus.json", _CORPUS),
-        fertility=_read(run / "tokenizer" / "fertility.json", _FERTILITY),
+        fertility=_read(run / "tokens" / "fertility.json", _FERTILITY),
         tokens=_read(run / "tokens" / "tokens.json", _TOKENS),
         stages=_read(run / "stages.json", _STAGES) or (),
     )
@@ -330,7 +330,7 @@ def _gaps(results: Results) -> Iterator[str]:
     whole = {
         "recipe": (results.recipe, "recipe.yaml"),
         "corpus figures": (results.corpus, "corpus/corpus.json"),
-        "tokenizer figures": (results.fertility, "tokenizer/fertility.json"),
+        "tokenizer figures": (results.fertility, "tokens/fertility.json"),
         "token counts": (results.tokens, "tokens/tokens.json"),
         "stage timings": (results.stages, "stages.json"),
         "models": (results.models, "models/"),

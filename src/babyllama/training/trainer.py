@@ -38,8 +38,10 @@ from babyllama.training.optimizers import (
 from babyllama.training.progress import Progress
 from babyllama.training.validation import validate
 
-# Logits of a micro-batch: 16 million in float32 are 64 MiB, a few times over.
-LOGITS_BUDGET = {"cpu": 1 << 23, "cuda": 1 << 28}
+# Logits of a micro-batch. On a CPU 4 million in float32 still profit from the caches.
+LOGITS_BUDGET = {"cpu": 1 << 22, "cuda": 1 << 28}
+# Up to so many positions plain attention is faster on a CPU than the fused kernel's backward.
+PLAIN_ATTENTION = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,9 @@ class Trainer:
             cpu=job.device.type == "cpu",
             mixed_precision="bf16" if job.precision == "bf16" else "no",
         )
+        if job.device.type == "cpu" and job.order.chunk_length <= PLAIN_ATTENTION:
+            for model in [job.model, *(job.teachers.models.values() if job.teachers else ())]:
+                model.set_attn_implementation("eager")
         self.objective = make_objective(job).to(job.device).train()
         self.optimizer = make_optimizer(self.objective, job.settings)
         self.position = Position()

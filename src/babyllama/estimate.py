@@ -1,0 +1,157 @@
+"""`babyllama run --dry-run`: what a run would do, and about what it would cost."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from babyllama.corpus.build import raw_size
+from babyllama.devices import pick_device, prepare_cpu, resolve_precision
+from babyllama.models.architectures import model_config
+from babyllama.models.costs import (
+    forward_flops_per_token,
+    meta_model,
+    parameter_count,
+    training_flops_per_token,
+)
+from babyllama.models.folders import load_config
+from babyllama.pipeline import check_models
+from babyllama.plan import Stage, active_teachers, plan, training_order
+from babyllama.recipe import Recipe
+from babyllama.rundir import RunDirectory, recipe_yaml, why_stale
+from babyllama.store import Store
+from babyllama.training.health import StopRequest
+from babyllama.training.progress import minutes
+
+# Bytes of English text a token of a small vocabulary, where the corpus is not tokenized yet.
+BYTES_PER_TOKEN = 3.5
+BYTES_PER_WORD = 5.4
+# The part of the matrix rate that whole training steps of small models reach, and the tensors of
+# a micro-batch's logits that live at once; both measured with the presets.
+EFFICIENCY = 0.35
+LOGITS_AT_ONCE = 6
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one model of a recipe would take."""
+
+    name: str
+    parameters: int
+    tokens: int
+    steps: int
+    flops: float
+    memory: float
+    """Bytes of weights, gradients, optimiser, logits and teachers."""
+
+
+def print_estimate(recipe: Recipe, run_dir: Path) -> None:
+    """Print the resolved recipe, what is up to date, and an estimate of time and memory."""
+    prepare_cpu(recipe.runtime.threads)
+    check_models(recipe)
+    directory = RunDirectory(run_dir)
+    store = Store(directory.store_root)
+    stages = plan(recipe, store, StopRequest())
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(recipe_yaml(recipe)))
+    console.print(_stage_table(stages, store, directory))
+    tokens, measured = training_tokens(recipe, stages, store)
+    costs = [model_cost(recipe, name, tokens) for name in training_order(recipe.models)]
+    done = {stage.name for stage in stages if store.has(stage.identity)}
+    rate = matmul_rate(recipe)
+    console.print(_cost_table(costs, done, rate))
+    left = sum(cost.flops for cost in costs if f"models/{cost.name}" not in done) / rate
+    known = "counted" if measured else "estimated from the size of the text"
+    console.print(
+        f"training tokens an epoch: {tokens:,} ({known}); training left: about {minutes(left)}"
+        f" at {rate / 1e9:,.0f} GFLOP/s; largest model: about"
+        f" {max(cost.memory for cost in costs) / 2**30:.1f} GiB"
+    )
+
+
+def training_tokens(recipe: Recipe, stages: list[Stage], store: Store) -> tuple[int, bool]:
+    """Tokens of the training split, and whether they were counted rather than estimated."""
+    tokens = next(stage for stage in stages if stage.name == "tokens")
+    if store.has(tokens.identity):
+        path = store.path(tokens.identity) / "tokens.json"
+        return int(json.loads(path.read_text("utf-8"))["train_tokens"]), True
+    size = float(raw_size(recipe.corpus.path, recipe.corpus.dev_path))
+    if recipe.corpus.words:
+        size = min(size, recipe.corpus.words * BYTES_PER_WORD)
+    return int(size / BYTES_PER_TOKEN), False
+
+
+def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
+    """Steps, operations and memory of one model, on a corpus of so many tokens."""
+    model = recipe.models[name]
+    network = _meta(recipe, name)
+    parameters = parameter_count(network)
+    if not model.training:
+        return Cost(name, parameters, 0, 0, 0.0, 4.0 * parameters)
+    chunk, training = recipe.tokens.chunk_length, model.training
+    steps = training.epochs * (tokens // chunk // training.batch_size)
+    seen = steps * training.batch_size * chunk
+    teachers = [_meta(recipe, teacher) for teacher in active_teachers(model)]
+    per_token = training_flops_per_token(network, chunk)
+    per_token += sum(forward_flops_per_token(teacher, chunk) for teacher in teachers)
+    weights = 16.0 * parameters + 4.0 * sum(map(parameter_count, teachers))
+    micro = training.micro_batch or training.batch_size
+    logits = min(1 << 22, micro * chunk * recipe.tokenizer.vocabulary)
+    held = 4.0 * logits * (LOGITS_AT_ONCE + 2 * len(teachers))
+    return Cost(name, parameters, seen, steps, seen * per_token, weights + held)
+
+
+def _meta(recipe: Recipe, name: str) -> torch.nn.Module:
+    model = recipe.models[name]
+    if model.architecture:
+        return meta_model(model_config(model.architecture, recipe.tokenizer.vocabulary, (0, 1, 2)))
+    return meta_model(load_config(Path(str(model.checkpoint))))
+
+
+def matmul_rate(recipe: Recipe) -> float:
+    """Floating-point operations a second that training may reach here, from half a second of
+    matrix products.
+    """
+    device = pick_device(recipe.runtime.device)
+    bf16 = resolve_precision("auto", device) == "bf16"
+    left = torch.randn(1024, 512, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+    (left @ left.T).sum().item()
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < 0.5:
+        (left @ left.T).sum().item()
+        count += 1
+    return EFFICIENCY * count * 2 * 1024 * 1024 * 512 / (time.perf_counter() - started)
+
+
+def _stage_table(stages: list[Stage], store: Store, directory: RunDirectory) -> Table:
+    previous = directory.previous()
+    table = Table("stage", "state", "because")
+    for stage in stages:
+        state = "up to date" if store.has(stage.identity) else "to do"
+        if state == "to do" and store.partial(stage.identity).exists():
+            state = "begun"
+        reason = why_stale(stage, previous.get(stage.name)) if state != "up to date" else ""
+        table.add_row(stage.name, state, reason)
+    return table
+
+
+def _cost_table(costs: list[Cost], done: set[str], rate: float) -> Table:
+    table = Table("model", "parameters", "tokens", "steps", "time", "memory")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for cost in costs:
+        finished = f"models/{cost.name}" in done
+        table.add_row(
+            cost.name,
+            f"{cost.parameters:,}",
+            f"{cost.tokens:,}",
+            f"{cost.steps:,}",
+            "done" if finished else f"about {minutes(cost.flops / rate)}",
+            f"about {cost.memory / 2**30:.2f} GiB",
+        )
+    return table

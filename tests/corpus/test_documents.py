@@ -1,0 +1,76 @@
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from babyllama.corpus.cleaning import CLEANERS
+from babyllama.corpus.documents import split_documents
+
+SOURCES = [*sorted(CLEANERS), "my_text"]
+
+
+def test_a_wikipedia_article_opens_with_its_title_and_the_start_may_be_mid_article() -> None:
+    raw = "month.\n= = = August = = =\nA month.\n= = = 1616 = = =\nA year.\n"
+    assert split_documents("simple_wikipedia", raw) == [
+        "month.\n",
+        "= = = August = = =\nA month.\n",
+        "= = = 1616 = = =\nA year.\n",
+    ]
+
+
+def test_only_the_shallowest_headings_of_wikipedia_are_titles() -> None:
+    raw = " = Cat = \nA pet.\n = = Food = = \nMice.\n = = = Raw = = = \nYes.\n = Dog = \nA pet.\n"
+    documents = split_documents("wikipedia", raw)
+    assert [document.split("\n")[0].strip() for document in documents] == ["= Cat =", "= Dog ="]
+    assert "Raw" in documents[0]
+
+
+def test_an_equation_is_no_heading() -> None:
+    assert len(split_documents("wikipedia", "x = y\n= y\na = = b\n")) == 1
+
+
+def test_cleaned_articles_keep_title_and_boundary() -> None:
+    documents = split_documents("simple_wiki", "the month.\n\n= = = August = = =\n\nHot.\n")
+    assert [CLEANERS["simple_wiki"](d) for d in documents] == ["the month.\n", "August\nHot.\n"]
+
+
+def test_marks_of_files_part_books_and_recordings_wherever_they_stand() -> None:
+    books = split_documents("gutenberg", "The end. = = = PG7 = = = NEXT\n= = = PG8 = = =\nLast\n")
+    assert [book.strip() for book in books] == ["The end.", "NEXT", "Last"]
+    talks = split_documents(
+        "childes", "*MOT: bye. = = = childes/Some_UK/a b/020824.cha = = =\n*CHI: no."
+    )
+    assert [talk.strip() for talk in talks] == ["*MOT: bye.", "*CHI: no."]
+
+
+@pytest.mark.parametrize("source", ["cbt", "switchboard", "open_subtitles", "my_text"])
+def test_other_sources_are_one_document_blank_lines_or_not(source: str) -> None:
+    raw = "One.\n\n\nTwo.\n= = = Three = = =\n"
+    assert split_documents(source, raw) == [raw]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("raw", ["", "\n \n\t", "= = = PG1 = = =\n"])
+def test_no_text_no_document(source: str, raw: str) -> None:
+    assert all(document.strip() for document in split_documents(source, raw))
+    assert split_documents("gutenberg", raw) == []
+
+
+def test_a_line_of_signs_does_not_stall() -> None:
+    line = "= " * 20_000 + "z"
+    start = time.perf_counter()
+    assert split_documents("wikipedia", line) == [line]
+    assert time.perf_counter() - start < 1
+
+
+@given(
+    st.lists(
+        st.sampled_from(["= = = A = = =", "= B =", "==", "= = C = =", "text", "", " "]), max_size=12
+    )
+)
+@settings(deadline=None)
+def test_articles_hold_every_line_in_order(lines: list[str]) -> None:
+    raw = "".join(line + "\n" for line in lines)
+    joined = "".join(split_documents("wikipedia", raw))
+    assert joined.split() == raw.split()
