@@ -221,7 +221,9 @@ def make_scores(
     write_json(out / "scores.json", result)
 
 
-def score_model(recipe: Recipe, name: str, suite_name: str, *, model: Path, suite: Path, out: Path) -> None:
+def score_model(
+    recipe: Recipe, name: str, suite_name: str, *, model: Path, suite: Path, out: Path
+) -> None:
     """Scores of one model."""
     device = pick_device(recipe.runtime.device)
     network = load_model(model).to(device)

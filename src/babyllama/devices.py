@@ -51,5 +51,3 @@ def _exact_matmul_precision() -> str:
     exact = left.double() @ right.double()
     error = (left @ right - exact).abs().max() / exact.abs().max()
     return "medium" if float(error) < 1e-5 else "highest"
-
-

@@ -172,9 +172,7 @@ class _Planner:
         settings = self._model_settings(name, model, teachers)
         self.add(f"models/{name}", "model", settings, inputs, build)
 
-    def _build_model(
-        self, name: str, teachers: Mapping[str, Path], out: Path, work: Path
-    ) -> None:
+    def _build_model(self, name: str, teachers: Mapping[str, Path], out: Path, work: Path) -> None:
         builders.make_model(
             self.recipe,
             name,

@@ -24,7 +24,9 @@ M = TypeVar("M", bound=BaseModel)
 def preset_names() -> list[str]:
     """The recipes that ship with the package."""
     folder = resources.files("babyllama") / "recipes"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return sorted(
+        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+    )
 
 
 def preset_text(name: str) -> str:
@@ -73,7 +75,9 @@ def _parse_yaml(source: str, text: str) -> Raw:
     except yaml.YAMLError as error:
         raise RecipeError(f"recipe {source} is not YAML: {_one_line(error)}") from None
     if not isinstance(raw, dict):
-        raise RecipeError(f"recipe {source} must be a mapping of sections, not {type(raw).__name__}")
+        raise RecipeError(
+            f"recipe {source} must be a mapping of sections, not {type(raw).__name__}"
+        )
     return raw
 
 
@@ -134,7 +138,9 @@ def _expand(name: str, models: Raw, shared: Mapping[str, Raw], seen: tuple[str, 
     twin = entry.pop("twin_of", None)
     if twin is not None:
         if twin not in models:
-            raise RecipeError(f"models.{name}.twin_of: no model {twin!r}{did_you_mean(twin, models)}")
+            raise RecipeError(
+                f"models.{name}.twin_of: no model {twin!r}{did_you_mean(twin, models)}"
+            )
         if twin in (*seen, name):
             raise RecipeError(f"models.{name}.twin_of goes in a circle: {[*seen, name, twin]}")
         original = _expand(twin, models, shared, (*seen, name))

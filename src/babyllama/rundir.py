@@ -48,7 +48,9 @@ class RunDirectory:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
-    def write_stages(self, stages: Sequence[Stage], folders: Mapping[str, Path], made: set[str]) -> None:
+    def write_stages(
+        self, stages: Sequence[Stage], folders: Mapping[str, Path], made: set[str]
+    ) -> None:
         """`stages.json`: what every stage is made of, how long it took, and what was reused."""
         rows = [
             {
@@ -100,11 +102,7 @@ def why_stale(stage: Stage, before: Mapping[str, Any] | None) -> str:
         if old.get(key) != new.get(key)
     ]
     inputs = stage.identity.inputs
-    changed += [
-        f"{name} changed"
-        for name in inputs
-        if before["inputs"].get(name) != inputs[name]
-    ]
+    changed += [f"{name} changed" for name in inputs if before["inputs"].get(name) != inputs[name]]
     return ", ".join(changed) or "the program changed"
 
 

@@ -158,7 +158,8 @@ def _manifest(identity: Identity, out: Path, seconds: float) -> dict[str, Any]:
             for p in files
         },
         "seconds": round(seconds, 3),
-        "libraries": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
+        "libraries": {name: version(name) for name in LIBRARIES}
+        | {"python": platform.python_version()},
     }
 
 

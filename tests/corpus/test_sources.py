@@ -29,6 +29,14 @@ def test_babylm_layout_in_one_folder_or_two(tmp_path: Path) -> None:
     assert names(find_files(tmp_path / "t").dev) == ["qed"]
 
 
+def test_the_dev_folder_beside_a_babylm_training_folder_is_found(tmp_path: Path) -> None:
+    put(tmp_path / "babylm_10M", "qed.train")
+    put(tmp_path / "babylm_dev", "qed.dev")
+    assert names(find_files(tmp_path / "babylm_10M").dev) == ["qed"]
+    put(tmp_path / "text", "a.txt")
+    assert find_files(tmp_path / "text").dev == []
+
+
 def test_any_folder_of_text_files_is_read_in_depth_with_unique_safe_names(tmp_path: Path) -> None:
     put(tmp_path, "b.txt", "a/b c?.txt", "a_b.md", "a/b.text", "A_B.txt", "dé.txt")
     found = find_files(tmp_path)

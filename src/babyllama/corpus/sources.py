@@ -28,10 +28,10 @@ def find_files(path: Path, dev_path: Path | None = None) -> RawFiles:
     """Find the training and development files under `path` and `dev_path`, in depth.
 
     In the BabyLM layout `<source>.train` and `<source>.dev` say what they are; the `.dev` files
-    lie in `dev_path`, or where none is given in `path` or in the folder `babylm_dev` or `dev` beside
-    it, as the official archives have them. In any other folder every text file (.txt, .text, .md)
-    is a source of its own. Hidden files and folders are skipped; files of
-    any other kind are named in a warning.
+    lie in `dev_path`, or where none is given in `path` or in the folder `babylm_dev` or `dev`
+    beside it, as the official archives have them. In any other folder every text file (.txt,
+    .text, .md) is a source of its own. Hidden files and folders are skipped; files of any other
+    kind are named in a warning.
 
     Raises RecipeError for a folder that is missing or holds no text.
     """
@@ -107,7 +107,7 @@ def _visible_files(folder: Path, setting: str) -> list[Path]:
 
 
 def _official_dev(path: Path, files: list[Path]) -> Path | None:
-    """The dev folder of an unpacked BabyLM archive, where `path` is its training folder."""
+    """Find the dev folder of an unpacked BabyLM archive, where `path` is its training folder."""
     if not _with_suffix(files, TRAIN_SUFFIX) or _with_suffix(files, DEV_SUFFIX):
         return None
     beside = [path.resolve().parent / name for name in OFFICIAL_DEV]

@@ -1,0 +1,1 @@
+"""The teachers' signal and the loss."""

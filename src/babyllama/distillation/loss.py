@@ -13,6 +13,7 @@ over all positions and divided by the number of sequences (`sequence`: the relea
 which the KL of a chunk of 128 weighs some 128 times as much).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -50,17 +51,21 @@ def pooled_log_probabilities(
     """
     shares = _normalised(weights, len(teacher_logits))
     if pool == "logits":
-        pooled = sum(w * z for w, z in zip(shares, teacher_logits, strict=True))
-        return functional.log_softmax(torch.as_tensor(pooled) / temperature, dim=-1)
+        pooled = teacher_logits[0] * (shares[0] / temperature)
+        for share, logits in zip(shares[1:], teacher_logits[1:], strict=True):
+            pooled.add_(logits, alpha=share / temperature)
+        return functional.log_softmax(pooled, dim=-1)
     logs = [functional.log_softmax(z / temperature, dim=-1) for z in teacher_logits]
-    weighted = [log + torch.tensor(w).log().item() for w, log in zip(shares, logs, strict=True)]
+    weighted = [log + math.log(w) for w, log in zip(shares, logs, strict=True)]
     return torch.stack(weighted).logsumexp(dim=0) if len(logs) > 1 else logs[0]
 
 
 def _normalised(weights: Sequence[float] | None, teachers: int) -> list[float]:
     weights = [1.0] * teachers if weights is None else list(weights)
     if not teachers or len(weights) != teachers or min(weights) <= 0:
-        raise ValueError(f"{teachers} teachers with weights {weights}: give one positive weight each")
+        raise ValueError(
+            f"{teachers} teachers with weights {weights}: give one positive weight each"
+        )
     return [w / sum(weights) for w in weights]
 
 
@@ -142,7 +147,9 @@ class DistillationLoss(nn.Module):
     ) -> None:
         super().__init__()
         if temperature <= 0 or not 0 <= ce_weight <= 1:
-            raise ValueError(f"temperature {temperature} must be > 0, ce_weight {ce_weight} in [0, 1]")
+            raise ValueError(
+                f"temperature {temperature} must be > 0, ce_weight {ce_weight} in [0, 1]"
+            )
         self.temperature = temperature
         self.ce_weight = ce_weight
         self.pool: Pool = pool

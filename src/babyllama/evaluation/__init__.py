@@ -1,0 +1,1 @@
+"""Minimal pairs and how they are scored."""

@@ -51,7 +51,9 @@ def encode(tokenizer: Any, sentences: Sequence[str], prefix: Prefix) -> list[tup
         CorruptDataError: a sentence without text.
     """
     start = tuple(prefix_ids(tokenizer, prefix))
-    encodings = plain_encoder(tokenizer).encode_batch_fast(list(sentences), add_special_tokens=False)
+    encodings = plain_encoder(tokenizer).encode_batch_fast(
+        list(sentences), add_special_tokens=False
+    )
     for sentence, encoding in zip(sentences, encodings, strict=True):
         if not encoding.ids:
             raise CorruptDataError(f"sentence {sentence!r} has no tokens: remove it from the suite")

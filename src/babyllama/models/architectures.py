@@ -42,7 +42,9 @@ def model_config(architecture: Architecture, vocabulary: int, special: tuple[int
     kind = architecture.type
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind not in CONFIG_MAPPING:
         hint = did_you_mean(kind, sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
-        raise RecipeError(f"architecture.type: transformers has no causal model {kind!r}{hint[:300]}")
+        raise RecipeError(
+            f"architecture.type: transformers has no causal model {kind!r}{hint[:300]}"
+        )
     known = CONFIG_MAPPING[kind]()
     pad, start, end = special
     settings = {
@@ -95,7 +97,9 @@ def _options(architecture: Architecture, known: Any) -> dict[str, Any]:
     for key in architecture.options:
         if not hasattr(known, key):
             hint = did_you_mean(key, _public(vars(known)))
-            raise RecipeError(f"unknown key architecture.options.{key} of {architecture.type}{hint}")
+            raise RecipeError(
+                f"unknown key architecture.options.{key} of {architecture.type}{hint}"
+            )
     return architecture.options
 
 

@@ -1,0 +1,1 @@
+"""Clean documents to token ids and batches."""

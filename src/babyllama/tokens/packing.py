@@ -39,7 +39,12 @@ def id_dtype(vocabulary: int) -> type[np.uint16] | type[np.uint32]:
 
 
 def pack(
-    documents: Iterable[tuple[str, str]], tokenizer: Any, folder: Path, split: str, *, separators: bool
+    documents: Iterable[tuple[str, str]],
+    tokenizer: Any,
+    folder: Path,
+    split: str,
+    *,
+    separators: bool,
 ) -> dict[str, dict[str, float]]:
     """Write `<split>.bin` and `<split>.offsets.npy`; return words and tokens per source.
 
