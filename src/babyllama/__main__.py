@@ -23,8 +23,9 @@ def main() -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         place = f" ({error.filename})" if error.filename else ""
-        leave(f"error: cannot write{place}: {os.strerror(error.errno)}; free space or choose another"
-              " --run-dir, then run the same command again", 1)  # fmt: skip
+        reason = os.strerror(error.errno)
+        remedy = "free space or choose another --run-dir, then run the same command again"
+        leave(f"error: cannot write{place}: {reason}; {remedy}", 1)
 
 
 def leave(message: str, code: int) -> None:

@@ -121,7 +121,7 @@ def make_model(
         config = model_config(model.architecture, len(loaded), special)
         network = build_model(config, model_seed(recipe, model))
     if model.training:
-        job = _job(recipe, name, network, tokens, tokenizer, loaded, teachers)
+        job = _job(recipe, name, network, tokens=tokens, tokenizer=tokenizer, teachers=teachers)
         write_json(out / "training.json", train(job, work, stop))
         shutil.copyfile(work / "log.jsonl", out / "log.jsonl")
         if (work / "by-words").exists():
@@ -133,9 +133,9 @@ def _job(
     recipe: Recipe,
     name: str,
     network: Any,
+    *,
     tokens: Path,
     tokenizer: Path,
-    loaded: Any,
     teachers: Mapping[str, Path],
 ) -> Job:
     model = recipe.models[name]
@@ -168,7 +168,7 @@ def _job(
             seed=recipe.corpus.seed,
             batch_size=8,
         ),
-        bytes_of_token=torch.tensor(token_bytes(loaded)),
+        bytes_of_token=torch.tensor(token_bytes(load_tokenizer(tokenizer))),
         ledger=ledger,
         tokenizer=tokenizer,
         seed=seed,
@@ -226,7 +226,8 @@ def score_model(
 ) -> None:
     """Scores of one model."""
     device = pick_device(recipe.runtime.device)
-    network = load_model(model).to(device)
+    network = load_model(model)
+    torch.nn.Module.to(network, device)
     make_scores(
         name,
         suite_name,

@@ -17,7 +17,7 @@ def pick_device(asked: str) -> torch.device:
 def has_native_bf16(device: torch.device) -> bool:
     """Whether bf16 products run in hardware, so that autocast saves time."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         flags = torch.cpu.get_capabilities()
         return bool(flags.get("avx512_bf16") or flags.get("amx_bf16") or flags.get("bf16"))

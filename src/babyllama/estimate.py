@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from transformers import PreTrainedModel
 
 from babyllama.corpus.build import raw_size
 from babyllama.devices import pick_device, prepare_cpu, resolve_precision
@@ -106,7 +107,7 @@ def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
     return Cost(name, parameters, seen, steps, seen * per_token, weights + held)
 
 
-def _meta(recipe: Recipe, name: str) -> torch.nn.Module:
+def _meta(recipe: Recipe, name: str) -> PreTrainedModel:
     model = recipe.models[name]
     if model.architecture:
         return meta_model(model_config(model.architecture, recipe.tokenizer.vocabulary, (0, 1, 2)))
@@ -114,9 +115,7 @@ def _meta(recipe: Recipe, name: str) -> torch.nn.Module:
 
 
 def matmul_rate(recipe: Recipe) -> float:
-    """Floating-point operations a second that training may reach here, from half a second of
-    matrix products.
-    """
+    """Operations a second that training may reach here, from half a second of products."""
     device = pick_device(recipe.runtime.device)
     bf16 = resolve_precision("auto", device) == "bf16"
     left = torch.randn(1024, 512, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)

@@ -61,8 +61,9 @@ def plan(recipe: Recipe, store: Store, stop: StopRequest) -> list[Stage]:
 
 
 def training_order(models: Mapping[str, Model]) -> list[str]:
-    """Teachers before students; outside checkpoints first of all, so that a bad one stops a run
-    before anything is trained.
+    """Teachers before students, and outside checkpoints first of all.
+
+    A bad checkpoint then stops a run before anything is trained.
     """
     order = sort_models(models)
     return sorted(order, key=lambda name: models[name].training is not None)

@@ -4,10 +4,9 @@ Each section belongs to the stage of the same name in `babyllama.pipeline`. A fi
 `WithoutEffect` is not part of any fingerprint: changing it makes nothing stale.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
-from typing_extensions import Self
 
 Prefix = Literal["none", "<s>", "</s>", "newline"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]

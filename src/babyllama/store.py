@@ -132,7 +132,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
     except (OSError, ValueError) as error:
         raise CorruptDataError(
-            f"artifact {folder} has no readable {MANIFEST} ({error}): delete the folder and run again"
+            f"artifact {folder} has no readable {MANIFEST} ({error}): delete it and run again"
         ) from None
 
 

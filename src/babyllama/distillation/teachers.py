@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from babyllama.distillation.loss import Pool, pooled_log_probabilities
@@ -26,7 +26,7 @@ class Teachers:
     def to(self, device: torch.device) -> "Teachers":
         """Move every teacher to a device."""
         for model in self.models.values():
-            model.to(device)  # type: ignore[arg-type]
+            nn.Module.to(model, device)
         return self
 
     @torch.no_grad()

@@ -71,7 +71,7 @@ def _read_row(path: Path, number: int, line: str) -> dict[str, Any]:
     for key in ("sentence_good", "sentence_bad"):
         if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
             raise CorruptDataError(f"{path}, line {number} has no text under {key!r}: add it")
-    return row
+    return dict(row)
 
 
 def sentences(suite: Sequence[Paradigm]) -> list[str]:

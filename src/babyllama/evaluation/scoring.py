@@ -6,7 +6,7 @@ before them. With the prefix `none` the first token is not scored: nothing comes
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -109,4 +109,8 @@ def _score_batch(
 def model_logits(model: PreTrainedModel) -> LogProbabilities:
     """One model as a scorer."""
     model.eval()
-    return lambda ids: model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]
+
+    def logits(ids: Tensor) -> Tensor:
+        return cast(Tensor, model(input_ids=ids, use_cache=False).logits)
+
+    return logits

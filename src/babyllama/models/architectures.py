@@ -53,7 +53,7 @@ def model_config(architecture: Architecture, vocabulary: int, special: tuple[int
         "bos_token_id": start,
         "eos_token_id": end,
         **_sizes(architecture, known),
-        **{name: architecture.dropout for name in _dropouts(architecture, known)},
+        **dict.fromkeys(_dropouts(architecture, known), architecture.dropout),
         **_options(architecture, known),
     }
     try:

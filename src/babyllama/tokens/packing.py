@@ -80,9 +80,9 @@ def _encode(encoder: Any, text: str, start: list[int]) -> Iterator[list[int]]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Runs of whole lines of at least `PIECE` characters.
+    r"""Runs of whole lines of at least `PIECE` characters.
 
-    A cut lies behind a lone line end: between "x\\n" and "y". The pre-tokenizer splits there too,
+    A cut lies behind a lone line end: between "x\n" and "y". The pre-tokenizer splits there too,
     so the ids are those of the whole text.
     """
     begin = 0

@@ -83,8 +83,9 @@ def tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
 
 
 def plain_encoder(tokenizer: Any) -> Tokenizer:
-    """The backend with special tokens read as ordinary text: a corpus that holds the characters
-    `<s>` must not start a document there.
+    """The backend with special tokens read as ordinary text.
+
+    A corpus that holds the characters `<s>` must not start a document there.
     """
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.encode_special_tokens = True
