@@ -102,7 +102,7 @@ def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
     per_token += sum(forward_flops_per_token(teacher, chunk) for teacher in teachers)
     weights = 16.0 * parameters + 4.0 * sum(map(parameter_count, teachers))
     micro = training.micro_batch or training.batch_size
-    logits = min(1 << 22, micro * chunk * recipe.tokenizer.vocabulary)
+    logits = min(1 << 23, micro * chunk * recipe.tokenizer.vocabulary)
     held = 4.0 * logits * (LOGITS_AT_ONCE + 2 * len(teachers))
     return Cost(name, parameters, seen, steps, seen * per_token, weights + held)
 

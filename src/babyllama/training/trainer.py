@@ -38,8 +38,8 @@ from babyllama.training.optimizers import (
 from babyllama.training.progress import Progress
 from babyllama.training.validation import validate
 
-# Logits of a micro-batch. On a CPU 4 million in float32 still profit from the caches.
-LOGITS_BUDGET = {"cpu": 1 << 22, "cuda": 1 << 28}
+# Logits of a micro-batch: 8 million in float32 are 32 MiB, a few times over.
+LOGITS_BUDGET = {"cpu": 1 << 23, "cuda": 1 << 28}
 # Up to so many positions plain attention is faster on a CPU than the fused kernel's backward.
 PLAIN_ATTENTION = 256
 
