@@ -1,31 +1,32 @@
 """The command `babyllama`: errors become one line and an exit code."""
 
-import errno
-import os
 import sys
 
-from babyllama.errors import BabyllamaError, StoppedError
+from babyllama.errors import BabyllamaError, StoppedError, refusal
+
+INTERRUPTED = 130
+"""The exit code that typer gives to Ctrl-C."""
 
 
 def main() -> None:
     """Run the command line; never a traceback for what a user can mend."""
-    from babyllama.cli import app
-
     try:
+        from babyllama.cli import app
+
         app()
+    except (SystemExit, KeyboardInterrupt) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
+        leave("stopped; run the same command again to go on", StoppedError.exit_code)
     except StoppedError as error:
         leave(f"{error}; run the same command again to go on", error.exit_code)
     except BabyllamaError as error:
         leave(f"error: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        leave("stopped; run the same command again to go on", StoppedError.exit_code)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    except Exception as error:
+        reason = refusal(error)
+        if not reason:
             raise
-        place = f" ({error.filename})" if error.filename else ""
-        reason = os.strerror(error.errno)
-        remedy = "free space or choose another --run-dir, then run the same command again"
-        leave(f"error: cannot write{place}: {reason}; {remedy}", 1)
+        leave(f"error: {reason}", BabyllamaError.exit_code)
 
 
 def leave(message: str, code: int) -> None:

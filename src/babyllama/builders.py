@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from babyllama.corpus.build import build_corpus, read_documents
 from babyllama.devices import pick_device, resolve_precision
@@ -17,9 +18,9 @@ from babyllama.evaluation.generation import continue_text
 from babyllama.evaluation.minimal_pairs import read_suite, sentences, summarise
 from babyllama.evaluation.paradigms import count_words, write_paradigms
 from babyllama.evaluation.scoring import LogProbabilities, encode, model_logits, score
-from babyllama.models.architectures import build_model, model_config
-from babyllama.models.costs import forward_flops_per_token, training_flops_per_token
-from babyllama.models.folders import check_same_tokenizer, load_model, save_model
+from babyllama.models.architectures import build_model, longest_input, model_config
+from babyllama.models.costs import forward_flops_per_token, meta_model, training_flops_per_token
+from babyllama.models.folders import load_config, load_model, save_model
 from babyllama.recipe import Distillation, Model, Prefix, Recipe
 from babyllama.store import write_json
 from babyllama.tokens.batches import ChunkOrder, validation_batches
@@ -98,6 +99,20 @@ def model_seed(recipe: Recipe, model: Model) -> int:
     return recipe.seed if model.seed is None else model.seed
 
 
+def outline(recipe: Recipe, name: str) -> PreTrainedModel:
+    """One model of a recipe without its memory, for counting and checking.
+
+    Raises:
+        RecipeError: an architecture that cannot be built.
+        CorruptDataError: a checkpoint that cannot be read.
+    """
+    model = recipe.models[name]
+    if model.checkpoint:
+        return meta_model(load_config(Path(model.checkpoint)))
+    assert model.architecture
+    return meta_model(model_config(model.architecture, recipe.tokenizer.vocabulary, (0, 1, 2)))
+
+
 def make_model(
     recipe: Recipe,
     name: str,
@@ -113,7 +128,6 @@ def make_model(
     model = recipe.models[name]
     loaded = load_tokenizer(tokenizer)
     if model.checkpoint:
-        check_same_tokenizer(name, Path(model.checkpoint), loaded)
         network = load_model(Path(model.checkpoint))
     else:
         assert model.architecture
@@ -197,18 +211,19 @@ def make_suite(recipe: Recipe, corpus: Path, out: Path) -> None:
 
 
 def make_scores(
-    name: str, suite_name: str, *, logits: LogProbabilities, config: Any, tokenizer: Path,
+    name: str, suite_name: str, *, logits: LogProbabilities, positions: int, tokenizer: Path,
     suite: Path, prefix: Prefix, device: torch.device, out: Path,
 ) -> None:  # fmt: skip
     """The accuracies of one model, or of one ensemble, on one suite."""
     started = time.monotonic()
     paradigms = read_suite(suite)
-    rows = encode(load_tokenizer(tokenizer), sentences(paradigms), prefix)
+    loaded = load_tokenizer(tokenizer)
+    rows = encode(loaded, sentences(paradigms), prefix)
     scores: np.ndarray[Any, np.dtype[np.float64]] = score(
         logits,
         rows,
-        vocabulary=config.vocab_size,
-        positions=config.max_position_embeddings,
+        vocabulary=len(loaded),
+        positions=positions,
         device=device,
     )
     result = {
@@ -232,7 +247,7 @@ def score_model(
         name,
         suite_name,
         logits=model_logits(network),
-        config=network.config,
+        positions=longest_input(network.config),
         tokenizer=model,
         suite=suite,
         prefix=recipe.evaluation.prefix,
@@ -248,14 +263,11 @@ def score_ensemble(
     """Scores of pooled teachers, as one model."""
     device = pick_device(recipe.runtime.device)
     ensemble = load_teachers(teachers, distillation).to(device)
-    shortest = min(
-        (m.config for m in ensemble.models.values()), key=lambda c: c.max_position_embeddings
-    )
     make_scores(
         name,
         suite_name,
         logits=lambda ids: ensemble.log_probabilities(ids, distillation.pool),
-        config=shortest,
+        positions=min(longest_input(m.config) for m in ensemble.models.values()),
         tokenizer=next(iter(teachers.values())),
         suite=suite,
         prefix=recipe.evaluation.prefix,

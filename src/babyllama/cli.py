@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,7 @@ def run(
     from babyllama.pipeline import run as run_pipeline
     from babyllama.training.progress import console
 
-    run_pipeline(resolved, place, console().print)
+    run_pipeline(resolved, place, partial(console().print, markup=False))
 
 
 @recipes_app.callback()
@@ -92,8 +93,8 @@ def copy_recipe(
             out.write(text)
     except FileExistsError:
         raise RecipeError(f"{file} exists: choose another name or delete it") from None
-    except FileNotFoundError:
-        raise RecipeError(f"folder {file.parent} does not exist: create it first") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise RecipeError(f"{file.parent} is no folder: create it or choose another") from None
     typer.echo(f"wrote {file}; run it with: babyllama run {file}")
 
 

@@ -4,11 +4,23 @@ import functools
 
 import torch
 
+from babyllama.errors import RecipeError
+
 
 def pick_device(asked: str) -> torch.device:
-    """The device by name; `auto` is CUDA, then MPS, then the CPU."""
+    """The device by name; `auto` is CUDA, then MPS, then the CPU.
+
+    Raises:
+        RecipeError: this machine has no such device.
+    """
     if asked != "auto":
-        return torch.device(asked)
+        try:
+            torch.empty(0, device=asked)
+            return torch.device(asked)
+        except (RuntimeError, AssertionError):
+            raise RecipeError(
+                f"runtime.device: this machine has no device {asked!r}: use auto or cpu"
+            ) from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -4,6 +4,21 @@ Exit codes: 0 done, 1 failure, 2 usage or recipe, 3 training diverged, 4 corrupt
 artifact, 75 stopped cleanly (run the same command again).
 """
 
+import errno
+import os
+import re
+
+# numpy and the libraries in Rust tell of a full disk without an errno.
+_FULL_DISK = re.compile(r"No space left on device|\d+ requested and \d+ written")
+_REFUSALS = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+)
+
 
 class BabyllamaError(Exception):
     """Something a user can mend: the message names the thing, what was expected, the remedy."""
@@ -37,3 +52,17 @@ class StoppedError(BabyllamaError):
 
 class IgnoredSettingWarning(UserWarning):
     """A setting was given that has no effect here."""
+
+
+def refusal(error: Exception) -> str:
+    """What a user can do where the system refuses a file; empty if that is not what happened."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT) or _FULL_DISK.search(str(error)):
+        return (
+            "the disk is full: free space or choose a --run-dir on another disk, then run the"
+            " same command again"
+        )
+    if isinstance(error, OSError) and number in _REFUSALS:
+        path = error.filename2 or error.filename
+        return f"{path}: {os.strerror(number)}: check the path and its permissions"
+    return ""

@@ -9,18 +9,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from transformers import PreTrainedModel
 
+from babyllama.builders import outline
 from babyllama.corpus.build import raw_size
 from babyllama.devices import pick_device, prepare_cpu, resolve_precision
-from babyllama.models.architectures import model_config
 from babyllama.models.costs import (
     forward_flops_per_token,
-    meta_model,
     parameter_count,
     training_flops_per_token,
 )
-from babyllama.models.folders import load_config
 from babyllama.pipeline import check_models
 from babyllama.plan import Stage, active_teachers, plan, training_order
 from babyllama.recipe import Recipe
@@ -90,14 +87,14 @@ def training_tokens(recipe: Recipe, stages: list[Stage], store: Store) -> tuple[
 def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
     """Steps, operations and memory of one model, on a corpus of so many tokens."""
     model = recipe.models[name]
-    network = _meta(recipe, name)
+    network = outline(recipe, name)
     parameters = parameter_count(network)
     if not model.training:
         return Cost(name, parameters, 0, 0, 0.0, 4.0 * parameters)
     chunk, training = recipe.tokens.chunk_length, model.training
     steps = training.epochs * (tokens // chunk // training.batch_size)
     seen = steps * training.batch_size * chunk
-    teachers = [_meta(recipe, teacher) for teacher in active_teachers(model)]
+    teachers = [outline(recipe, teacher) for teacher in active_teachers(model)]
     per_token = training_flops_per_token(network, chunk)
     per_token += sum(forward_flops_per_token(teacher, chunk) for teacher in teachers)
     weights = 16.0 * parameters + 4.0 * sum(map(parameter_count, teachers))
@@ -105,13 +102,6 @@ def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
     logits = min(1 << 23, micro * chunk * recipe.tokenizer.vocabulary)
     held = 4.0 * logits * (LOGITS_AT_ONCE + 2 * len(teachers))
     return Cost(name, parameters, seen, steps, seen * per_token, weights + held)
-
-
-def _meta(recipe: Recipe, name: str) -> PreTrainedModel:
-    model = recipe.models[name]
-    if model.architecture:
-        return meta_model(model_config(model.architecture, recipe.tokenizer.vocabulary, (0, 1, 2)))
-    return meta_model(load_config(Path(str(model.checkpoint))))
 
 
 def matmul_rate(recipe: Recipe) -> float:
@@ -135,7 +125,7 @@ def _stage_table(stages: list[Stage], store: Store, directory: RunDirectory) -> 
         if state == "to do" and store.partial(stage.identity).exists():
             state = "begun"
         reason = why_stale(stage, previous.get(stage.name)) if state != "up to date" else ""
-        table.add_row(stage.name, state, reason)
+        table.add_row(stage.name, state, Text(reason))
     return table
 
 

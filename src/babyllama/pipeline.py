@@ -3,20 +3,23 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from babyllama.builders import chunk_order, model_seed
+from babyllama.builders import chunk_order, model_seed, outline
 from babyllama.devices import prepare_cpu
 from babyllama.errors import BabyllamaError, RecipeError, StoppedError
-from babyllama.models.architectures import model_config
-from babyllama.models.costs import meta_model
+from babyllama.models.architectures import longest_input
+from babyllama.models.folders import check_same_tokenizer
 from babyllama.plan import Stage, plan
 from babyllama.recipe import Recipe
 from babyllama.report.page import write_report
 from babyllama.rundir import RunDirectory, why_stale
 from babyllama.store import Store
 from babyllama.tokens.packing import read_packed
+from babyllama.tokens.tokenizer import load_tokenizer
 from babyllama.training.health import StopRequest
+from babyllama.training.healthy import judgement, last_epoch_means
 from babyllama.training.progress import minutes
 
 Say = Callable[[str], None]
@@ -29,11 +32,11 @@ def run(recipe: Recipe, path: Path, say: Say) -> None:
         BabyllamaError: what went wrong; finished artifacts stay as they are.
         StoppedError: asked to stop; the same call goes on.
     """
+    check_models(recipe)
     directory = RunDirectory(path)
     store = Store(directory.store_root)
-    store.root.mkdir(parents=True, exist_ok=True)
-    check_models(recipe)
     stages = plan(recipe, store, StopRequest())
+    directory.create()
     directory.write_recipe(recipe)
     started = time.monotonic()
     directory.write_status("running")
@@ -43,7 +46,8 @@ def run(recipe: Recipe, path: Path, say: Say) -> None:
         directory.write_status("stopped", reason=str(error) or "interrupted")
         raise
     except Exception as error:
-        directory.write_status("failed", reason=str(error))
+        with suppress(OSError):  # a full disk: the error that it gave first says more
+            directory.write_status("failed", reason=str(error))
         raise
     directory.write_status("done")
     say(f"report    {path / 'report' / 'index.html'}  ({minutes(time.monotonic() - started)})")
@@ -62,19 +66,28 @@ def _bring_up_to_date(
             directory.write_status("running", stage=stage.name)
             _make(store, stage, why_stale(stage, previous.get(stage.name)), say)
             made.add(stage.name)
+            _say_whether_healthy(recipe, stage, store.path(stage.identity), say)
         else:
-            say(f"[dim]up to date[/] {stage.name}")
+            say(f"up to date {stage.name}")
         folders[stage.name] = store.path(stage.identity)
         directory.link(stage.name, folders[stage.name])
         directory.write_stages(stages, folders, made)
         if stage.name == "tokens":
-            check_sizes(recipe, folders["tokens"])
+            check_inputs(recipe, folders["tokens"], folders["tokenizer"])
     samples = json.loads((folders["samples"] / "samples.json").read_text("utf-8"))
     write_report(
         directory.path,
         directory.path / "report",
         samples=[(f"{s['model']}: {s['prompt']}", s["text"]) for s in samples],
     )
+
+
+def _say_whether_healthy(recipe: Recipe, stage: Stage, folder: Path, say: Say) -> None:
+    """For a distilled model, what its loss was made of in the last epoch."""
+    room, _, name = stage.name.partition("/")
+    if room == "models" and recipe.models[name].teachers:
+        means = last_epoch_means(folder / "log.jsonl")
+        say(f"           last epoch: {judgement(means, recipe.models[name].healthy)}")
 
 
 def _make(store: Store, stage: Stage, reason: str, say: Say) -> None:
@@ -91,25 +104,39 @@ def check_models(recipe: Recipe) -> None:
 
     Raises:
         RecipeError: an architecture that cannot be built, or too few positions for a chunk.
+        CorruptDataError: a checkpoint that cannot be read.
     """
+    chunk = recipe.tokens.chunk_length
     for name, model in recipe.models.items():
-        if not model.architecture:
-            continue
-        positions = model.architecture.positions
-        if positions < recipe.tokens.chunk_length:
-            raise RecipeError(
-                f"models.{name}.architecture.positions: {positions} positions are fewer than"
-                f" tokens.chunk_length {recipe.tokens.chunk_length}: raise one or lower the other"
-            )
         try:
-            meta_model(model_config(model.architecture, recipe.tokenizer.vocabulary, (0, 1, 2)))
+            positions = longest_input(outline(recipe, name).config)
         except BabyllamaError as error:
-            raise RecipeError(f"models.{name}.{error}") from None
+            raise type(error)(f"models.{name}: {error}") from None
+        if positions < chunk:
+            key = "checkpoint" if model.checkpoint else "architecture.positions"
+            raise RecipeError(
+                f"models.{name}.{key}: {positions} positions are fewer than tokens.chunk_length"
+                f" {chunk}: lower that, or give the model more"
+            )
 
 
-def check_sizes(recipe: Recipe, tokens: Path) -> None:
-    """Find a batch or a chunk that is larger than the corpus before the first training."""
+def check_inputs(recipe: Recipe, tokens: Path, tokenizer: Path) -> None:
+    """Find what does not go with the text before the first training.
+
+    Raises:
+        RecipeError: a batch or a chunk that is larger than the corpus.
+        BabyllamaError: a checkpoint with another tokenizer.
+    """
+    loaded = load_tokenizer(tokenizer)
     for name, model in recipe.models.items():
+        if model.checkpoint:
+            check_same_tokenizer(name, Path(model.checkpoint), loaded)
+            ids = outline(recipe, name).get_output_embeddings().weight.shape[0]
+            if ids != len(loaded):
+                raise BabyllamaError(
+                    f"model {name} ({model.checkpoint}) predicts {ids} ids, the tokenizer has"
+                    f" {len(loaded)}: cut its embeddings to the ids of the tokenizer"
+                )
         if model.training:
             try:
                 chunk_order(recipe, model, read_packed(tokens, "train"), model_seed(recipe, model))

@@ -196,19 +196,22 @@ class _Planner:
 
     def add_scores(self) -> None:
         for suite in self.recipe.evaluation.suites:
+            folder, inputs = self._suite(suite)
             for name in self.recipe.models:
-                self._add_model_scores(name, suite)
+                self._add_model_scores(name, suite, folder, inputs)
             for ensemble in ensembles(self.recipe.models):
-                self._add_ensemble_scores(ensemble, suite)
+                self._add_ensemble_scores(ensemble, suite, folder, inputs)
 
     def _suite(self, suite: str) -> tuple[Path, dict[str, str]]:
+        """Where the pairs of a suite are, and their fingerprint."""
         folder = self.recipe.evaluation.suites[suite]
         if folder == BUILTIN_SUITE:
             return self.path(f"suites/{suite}"), self.inputs(f"suites/{suite}")
         return Path(folder), {f"suites/{suite}": pairs_digest(Path(folder))}
 
-    def _add_model_scores(self, name: str, suite: str) -> None:
-        folder, inputs = self._suite(suite)
+    def _add_model_scores(
+        self, name: str, suite: str, folder: Path, inputs: Mapping[str, str]
+    ) -> None:
         build = partial(
             builders.score_model,
             self.recipe,
@@ -225,8 +228,9 @@ class _Planner:
             lambda out, _: build(out=out),
         )
 
-    def _add_ensemble_scores(self, ensemble: Ensemble, suite: str) -> None:
-        folder, inputs = self._suite(suite)
+    def _add_ensemble_scores(
+        self, ensemble: Ensemble, suite: str, folder: Path, inputs: Mapping[str, str]
+    ) -> None:
         members = [f"models/{teacher}" for teacher in ensemble.teachers]
         settings = ensemble.distillation
         build = partial(

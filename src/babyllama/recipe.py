@@ -18,7 +18,7 @@ WithoutEffect = "without effect on the result"
 class Section(BaseModel):
     """A part of a recipe: frozen, and every key known."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def effective(self) -> dict[str, Any]:
         """The settings that change what is computed: the part that a fingerprint covers."""

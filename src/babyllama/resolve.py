@@ -2,10 +2,13 @@
 
 A recipe file may name another with `extends`. Two top-level sections, `training` and
 `distillation`, hold what all models share; `twin_of: NAME` in a model copies that model without
-its teachers. All three are gone once a recipe is resolved.
+its teachers. All of these are gone once a recipe is resolved.
 """
 
 import difflib
+import os
+import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,11 +17,20 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from babyllama.errors import RecipeError
+from babyllama.errors import IgnoredSettingWarning, RecipeError
 from babyllama.recipe import Distillation, Model, Recipe, Training
 
 Raw = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-4` as the number it is, as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9.]+[eE][-+]?[0-9]+$"), [*"-+.0123456789"]
+)
 
 
 def preset_names() -> list[str]:
@@ -52,28 +64,46 @@ def read_raw(source: str) -> Raw:
 def _read_raw(source: str, seen: tuple[str, ...]) -> Raw:
     if source in seen:
         raise RecipeError(f"recipe {source!r} extends itself: {' -> '.join([*seen, source])}")
-    raw = _parse_yaml(*_recipe_text(source))
+    raw = _parse_recipe(source)
     parent = raw.pop("extends", None)
-    return raw if parent is None else _merge(_read_raw(str(parent), (*seen, source)), raw)
+    if parent is None:
+        return raw
+    base = _read_raw(_beside(source, str(parent)), (*seen, source))
+    return dict(_merge(base, raw))
 
 
-def _recipe_text(source: str) -> tuple[str, str]:
-    path = Path(source)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
-        try:
-            return source, path.read_text("utf-8")
-        except FileNotFoundError:
-            raise RecipeError(f"recipe file {source} does not exist: check the path") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"recipe file {source} cannot be read as UTF-8: {error}") from None
-    return source, preset_text(source)
+def _is_file(source: str) -> bool:
+    return Path(source).suffix in {".yaml", ".yml"} or Path(source).is_file()
 
 
-def _parse_yaml(source: str, text: str) -> Raw:
+def _beside(source: str, parent: str) -> str:
+    """What a recipe extends: a file as seen from the recipe's own folder, or a preset."""
+    if not _is_file(source):
+        return parent
+    file = os.path.normpath(Path(source).parent / parent)
+    return file if _is_file(file) else parent
+
+
+def _recipe_text(source: str) -> str:
+    if not _is_file(source):
+        return preset_text(source)
     try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {source} is not YAML: {_one_line(error)}") from None
+        return Path(source).read_text("utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"recipe file {source} does not exist: check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe file {source} cannot be read as UTF-8: {error}") from None
+
+
+def _parse_yaml(text: str, what: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 (a safe loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"{what} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _parse_recipe(source: str) -> Raw:
+    raw = _parse_yaml(_recipe_text(source), f"recipe {source}")
     if not isinstance(raw, dict):
         raise RecipeError(
             f"recipe {source} must be a mapping of sections, not {type(raw).__name__}"
@@ -85,10 +115,7 @@ def _parse_override(text: str) -> Raw:
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise RecipeError(f"override {text!r} must look like key.path=value")
-    try:
-        parsed: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"override {text!r} is not YAML: {_one_line(error)}") from None
+    parsed = _parse_yaml(value, f"override {text!r}")
     for part in reversed(key.split(".")):
         parsed = {part: parsed}
     return dict(parsed)
@@ -119,7 +146,10 @@ def resolve(raw: Raw) -> Recipe:
     recipe = _validate(Recipe, raw, ())
     sort_models(recipe.models)
     for name, model in recipe.models.items():
+        if name == "ensemble" or name.startswith("ensemble-"):
+            raise RecipeError(f"models.{name}: this is what pooled teachers are called: rename it")
         _check_teacher_weights(name, model)
+    _warn_of_ignored(shared, raw["models"])
     return recipe
 
 
@@ -130,27 +160,45 @@ def _shared(raw: Any, section: type[BaseModel], name: str) -> Raw:
     return dict(raw)
 
 
+def _warn_of_ignored(shared: Mapping[str, Raw], models: Mapping[str, Raw]) -> None:
+    """Tell of a setting for all models that every one of them replaces with its own."""
+    for section, settings in shared.items():
+        for key, value in settings.items():
+            taken = [model[section].get(key) for model in models.values() if model.get(section)]
+            if value not in taken and not isinstance(value, dict):
+                reason = "every model sets its own" if taken else f"no model has {section}"
+                message = f"{section}.{key} has no effect: {reason}"
+                warnings.warn(message, IgnoredSettingWarning, stacklevel=4)
+
+
 def _expand(name: str, models: Raw, shared: Mapping[str, Raw], seen: tuple[str, ...]) -> Any:
-    entry = models.get(name)
+    entry = models[name]
     if not isinstance(entry, dict):
         return entry
     entry = dict(entry)
     twin = entry.pop("twin_of", None)
     if twin is not None:
-        if twin not in models:
-            raise RecipeError(
-                f"models.{name}.twin_of: no model {twin!r}{did_you_mean(twin, models)}"
-            )
-        if twin in (*seen, name):
-            raise RecipeError(f"models.{name}.twin_of goes in a circle: {[*seen, name, twin]}")
-        original = _expand(twin, models, shared, (*seen, name))
-        inherited = {k: v for k, v in original.items() if k in ("architecture", "training", "seed")}
-        entry = _merge(inherited, entry)
+        entry = _merge(_original(name, twin, models, shared, (*seen, name)), entry)
     if "training" in entry or "architecture" in entry:
         entry["training"] = _merge(shared["training"], entry.get("training") or {})
     if entry.get("teachers"):
         entry["distillation"] = _merge(shared["distillation"], entry.get("distillation") or {})
     return entry
+
+
+def _original(
+    name: str, twin: Any, models: Raw, shared: Mapping[str, Raw], seen: tuple[str, ...]
+) -> Raw:
+    """What a model takes from the one that it is a twin of: all but its teachers."""
+    if twin not in [*models]:
+        raise RecipeError(f"models.{name}.twin_of: no model {twin!r}{did_you_mean(twin, models)}")
+    if twin in seen:
+        raise RecipeError(f"models.{name}.twin_of goes in a circle: {' -> '.join([*seen, twin])}")
+    original = _expand(twin, models, shared, seen)
+    inherited = ("architecture", "checkpoint", "training", "seed")
+    return (
+        {k: v for k, v in original.items() if k in inherited} if isinstance(original, dict) else {}
+    )
 
 
 def _validate(section: type[M], raw: Any, where: tuple[str, ...]) -> M:
@@ -232,12 +280,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("temprature", ["temperature", "pool"])
     "; did you mean 'temperature'?"
     """
-    known = list(known)
+    known = [str(name) for name in known]
     close = difflib.get_close_matches(str(word), known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(map(str, known))}" if known else ""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return f"; known: {', '.join(known)}" if known else ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from babyllama.errors import RecipeError
 from babyllama.plan import Stage
 from babyllama.recipe import Recipe
 from babyllama.store import read_manifest, write_json
@@ -27,9 +28,18 @@ class RunDirectory:
         """The store that neighbouring runs share."""
         return self.path.parent / ".store"
 
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            RecipeError: its place is taken by a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RecipeError(f"--run-dir {self.path} is a file: name a folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+
     def write_recipe(self, recipe: Recipe) -> None:
         """Keep the resolved recipe; it can be run again as it is."""
-        self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "recipe.yaml").write_text(recipe_yaml(recipe), "utf-8")
 
     def write_status(self, state: str, **details: Any) -> None:
@@ -51,20 +61,23 @@ class RunDirectory:
     def write_stages(
         self, stages: Sequence[Stage], folders: Mapping[str, Path], made: set[str]
     ) -> None:
-        """`stages.json`: what every stage is made of, how long it took, and what was reused."""
-        rows = [
-            {
-                "stage": stage.name,
-                "seconds": read_manifest(folders[stage.name])["seconds"],
-                "reused": stage.name not in made,
-                "fingerprint": stage.identity.fingerprint,
-                "settings": stage.identity.settings,
-                "inputs": stage.identity.inputs,
-            }
-            for stage in stages
-            if stage.name in folders
-        ]
-        write_json(self.path / "stages.json", rows)
+        """`stages.json`: what every stage is made of, how long it took, and what was reused.
+
+        A stage that this run has not come to keeps its row of an earlier run.
+        """
+        rows = self.previous()
+        for stage in stages:
+            if stage.name in folders:
+                rows[stage.name] = {
+                    "stage": stage.name,
+                    "seconds": read_manifest(folders[stage.name])["seconds"],
+                    "reused": stage.name not in made,
+                    "fingerprint": stage.identity.fingerprint,
+                    "settings": stage.identity.settings,
+                    "inputs": stage.identity.inputs,
+                }
+        kept = [rows[stage.name] for stage in stages if stage.name in rows]
+        write_json(self.path / "stages.json", kept)
 
     def link(self, name: str, artifact: Path) -> None:
         """Show an artifact under the stage's name; scores are single files."""
@@ -74,7 +87,7 @@ class RunDirectory:
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = place.with_name(f".{place.name}.new")
         beside.unlink(missing_ok=True)
-        beside.symlink_to(os.path.relpath(target, place.parent.resolve()))
+        beside.symlink_to(os.path.relpath(target.resolve(), place.parent.resolve()))
         beside.replace(place)
 
     def unlink_strangers(self, stages: Sequence[Stage]) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from babyllama.errors import BabyllamaError, CorruptDataError
 
@@ -70,7 +70,7 @@ class Store:
         if not folder.exists():
             return False
         for name, record in read_manifest(folder)["files"].items():
-            _check_file(folder / name, record["bytes"])
+            _check_file(folder, name, record["bytes"])
         return True
 
     def partial(self, identity: Identity) -> Path:
@@ -80,39 +80,48 @@ class Store:
     def make(self, identity: Identity, build: Callable[[Path, Path], None]) -> Path:
         """Build an artifact with `build(out, partial)` and move it into its place.
 
+        A build that raises leaves nothing but the state that it kept in `partial`.
+
         Raises:
             BabyllamaError: another process is making the same artifact.
         """
-        folder, partial = self.path(identity), self.partial(identity)
-        partial.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        folder = self.path(identity)
         with self._lock(identity):
-            if self.has(identity):
-                return folder
-            out = folder.with_suffix(".new")
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
-            started = time.monotonic()
+            if not self.has(identity):
+                self._build(identity, folder, build)
+        return folder
+
+    def _build(self, identity: Identity, folder: Path, build: Callable[[Path, Path], None]) -> None:
+        out, partial = folder.with_suffix(".new"), self.partial(identity)
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        partial.mkdir(exist_ok=True)
+        started = time.monotonic()
+        try:
             build(out, partial)
             write_json(out / MANIFEST, _manifest(identity, out, time.monotonic() - started))
             sync_tree(out)
-            out.rename(folder)
-            sync_path(self.root)
-            shutil.rmtree(partial, ignore_errors=True)
-        return folder
+        except BaseException:
+            shutil.rmtree(out, ignore_errors=True)
+            if not any(partial.iterdir()):
+                partial.rmdir()
+            raise
+        out.rename(folder)
+        sync_path(self.root)
+        shutil.rmtree(partial, ignore_errors=True)
 
     @contextmanager
     def _lock(self, identity: Identity) -> Iterator[None]:
         """Hold the artifact's lock; the system lets go of it when the process dies."""
         path = self.path(identity).with_suffix(".lock")
         with path.open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(handle, path):
                 handle.seek(0)
                 holder = handle.read().strip() or "another process"
                 raise BabyllamaError(
                     f"{path.stem} is being made by {holder}: wait for it, then run this again"
-                ) from None
+                )
             handle.truncate(0)
             handle.write(f"process {os.getpid()} on {socket.gethostname()}")
             handle.flush()
@@ -122,26 +131,41 @@ class Store:
                 path.unlink(missing_ok=True)
 
 
+def _locked(handle: IO[str], path: Path) -> bool:
+    """Whether the lock could be taken, on the file that is still at `path`."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished artifact.
 
     Raises:
-        CorruptDataError: there is none, or it is not JSON.
+        CorruptDataError: there is none, or it is not one.
     """
     try:
-        return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise CorruptDataError(
-            f"artifact {folder} has no readable {MANIFEST} ({error}): delete it and run again"
-        ) from None
+        reason = str(error)
+    else:
+        if isinstance(manifest, dict) and {"files", "seconds"} <= manifest.keys():
+            return manifest
+        reason = "it does not list the files"
+    raise CorruptDataError(
+        f"artifact {folder} has no readable {MANIFEST} ({reason}): delete {folder} and run again"
+    )
 
 
-def _check_file(path: Path, size: int) -> None:
+def _check_file(folder: Path, name: str, size: int) -> None:
+    path = folder / name
     found = path.stat().st_size if path.is_file() else None
     if found != size:
         state = "missing" if found is None else f"{found} bytes"
         raise CorruptDataError(
-            f"{path} is {state}, expected {size} bytes: delete {path.parent} and run again"
+            f"{path} is {state}, expected {size} bytes: delete {folder} and run again"
         )
 
 

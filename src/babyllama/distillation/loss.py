@@ -15,7 +15,7 @@ which the KL of a chunk of 128 weighs some 128 times as much).
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +47,10 @@ def pooled_log_probabilities(
     """Log-probabilities [..., V] of the pooled teachers; weights are normalised to sum to one.
 
     Raises:
-        ValueError: no teachers, a weight that is not positive, or as many weights as not teachers.
+        ValueError: no teachers, an unknown pool, or not one positive, finite weight a teacher.
     """
     shares = _normalised(weights, len(teacher_logits))
+    _check_choice("pool", pool, get_args(Pool))
     if pool == "logits":
         pooled = teacher_logits[0] * (shares[0] / temperature)
         for share, logits in zip(shares[1:], teacher_logits[1:], strict=True):
@@ -62,11 +63,23 @@ def pooled_log_probabilities(
 
 def _normalised(weights: Sequence[float] | None, teachers: int) -> list[float]:
     weights = [1.0] * teachers if weights is None else list(weights)
-    if not teachers or len(weights) != teachers or min(weights) <= 0:
+    if not teachers or len(weights) != teachers or not all(0 < w < math.inf for w in weights):
         raise ValueError(
             f"{teachers} teachers with weights {weights}: give one positive weight each"
         )
     return [w / sum(weights) for w in weights]
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} {value!r} must be one of {', '.join(known)}")
+
+
+def _check_settings(temperature: float, ce_weight: float, pool: str, kl_reduction: str) -> None:
+    if not 0 < temperature < math.inf or not 0 <= ce_weight <= 1:
+        raise ValueError(f"temperature {temperature} must be > 0, ce_weight {ce_weight} in [0, 1]")
+    _check_choice("pool", pool, get_args(Pool))
+    _check_choice("kl_reduction", kl_reduction, get_args(Reduction))
 
 
 def distillation_loss(
@@ -94,7 +107,11 @@ def distillation_loss(
         teacher_weights: K positive weights; equal by default.
         counts: what the sums are divided by; by default the counts of this batch. With the counts
             of the whole step, the losses of its micro-batches add up to the loss of the step.
+
+    Raises:
+        ValueError: a setting out of its range, or weights that do not fit the teachers.
     """
+    _check_settings(temperature, ce_weight, pool, kl_reduction)
     predicted = labels != IGNORED
     if counts is None:
         counts = Counts(int(predicted.sum()), len(labels))
@@ -146,10 +163,7 @@ class DistillationLoss(nn.Module):
         teacher_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if temperature <= 0 or not 0 <= ce_weight <= 1:
-            raise ValueError(
-                f"temperature {temperature} must be > 0, ce_weight {ce_weight} in [0, 1]"
-            )
+        _check_settings(temperature, ce_weight, pool, kl_reduction)
         self.temperature = temperature
         self.ce_weight = ce_weight
         self.pool: Pool = pool

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from babyllama.distillation.loss import Pool, pooled_log_probabilities
+from babyllama.models.readout import Readout, read_out
 
 
 class Teachers:
@@ -28,6 +29,11 @@ class Teachers:
         for model in self.models.values():
             nn.Module.to(model, device)
         return self
+
+    @torch.no_grad()
+    def signal(self, input_ids: Tensor) -> list[Readout]:
+        """Features and head of every teacher on a batch [B, T]."""
+        return [read_out(model, input_ids) for model in self.models.values()]
 
     @torch.no_grad()
     def logits(self, input_ids: Tensor) -> list[Tensor]:

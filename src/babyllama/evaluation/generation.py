@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from babyllama.errors import RecipeError
+from babyllama.models.architectures import longest_input
 from babyllama.seeds import derive
 from babyllama.tokens.tokenizer import plain_encoder
 
@@ -28,11 +29,11 @@ def continue_text(
         RecipeError: the prompt alone fills the model's positions.
     """
     ids = plain_encoder(tokenizer).encode("\n" + prompt, add_special_tokens=False).ids
-    room = model.config.max_position_embeddings - len(ids)
+    positions = longest_input(model.config)
+    room = positions - len(ids)
     if room < 1:
         raise RecipeError(
-            f"the prompt of {len(ids)} tokens fills the model's"
-            f" {model.config.max_position_embeddings} positions: shorten it"
+            f"the prompt of {len(ids)} tokens fills the model's {positions} positions: shorten it"
         )
     sampling: dict[str, Any] = {"do_sample": False}
     if temperature > 0:

@@ -73,7 +73,7 @@ def score(
     Rows of equal length share a batch, so that nothing is padded; equal rows are scored once.
 
     Raises:
-        BabyllamaError: a row longer than the model's positions.
+        BabyllamaError: a row longer than the model's positions, or a score that is not finite.
     """
     longest = max((len(row) for row in rows), default=0)
     if longest > positions:
@@ -90,7 +90,13 @@ def score(
         for begin in range(0, len(group), size):
             part = group[begin : begin + size]
             scores.update(zip(part, _score_batch(model, part, device), strict=True))
-    return np.array([scores[row] for row in rows])
+    result = np.array([scores[row] for row in rows])
+    if not np.isfinite(result).all():
+        raise BabyllamaError(
+            f"{int((~np.isfinite(result)).sum())} of {len(rows)} sentences have no finite"
+            " log-probability: the model's weights are damaged or its training diverged"
+        )
+    return result
 
 
 @torch.inference_mode()
@@ -103,7 +109,8 @@ def _score_batch(
         return [0.0] * len(rows)
     logits = model(ids[:, :-1]).float()
     nats = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    return [float(-x) for x in nats.view(len(rows), -1).double().sum(dim=1)]
+    # Summed on the CPU: Apple's GPUs have no float64.
+    return [-x for x in nats.view(len(rows), -1).cpu().double().sum(dim=1).tolist()]
 
 
 def model_logits(model: PreTrainedModel) -> LogProbabilities:

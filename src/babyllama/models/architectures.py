@@ -1,5 +1,6 @@
 """From a recipe's architecture to a Hugging Face model, by the names transformers uses."""
 
+import sys
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -8,28 +9,43 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from babyllama.errors import IgnoredSettingWarning, RecipeError
+from babyllama.errors import BabyllamaError, IgnoredSettingWarning, RecipeError
 from babyllama.recipe import Architecture
 from babyllama.resolve import did_you_mean
 from babyllama.seeds import derive
 
-# The names under which the configurations of transformers keep a recipe's sizes.
+# The names under which the configurations of transformers keep a recipe's sizes. The decoder of an
+# encoder-decoder (BART) has names of its own.
 SIZES = {
-    "layers": ("num_hidden_layers", "n_layers"),
-    "heads": ("num_attention_heads", "n_heads"),
+    "layers": ("num_hidden_layers", "n_layers", "decoder_layers"),
+    "heads": ("num_attention_heads", "n_heads", "decoder_attention_heads"),
     "width": ("hidden_size", "d_model"),
-    "feed_forward": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
+    "feed_forward": (
+        "intermediate_size",
+        "n_inner",
+        "ffn_dim",
+        "ffn_hidden_size",
+        "decoder_ffn_dim",
+    ),
     "positions": ("max_position_embeddings", "max_seq_len"),
 }
+# Without these BERT, XLM and their kin look at the token that they predict.
+CAUSAL = ("is_decoder", "causal")
 DROPOUTS = (
     "attention_dropout",
+    "attention_probs_dropout_prob",
     "attn_pdrop",
     "dropout",
     "emb_pdrop",
     "embd_pdrop",
+    "embed_dropout",
+    "embedding_dropout",
     "hidden_dropout",
+    "hidden_dropout_prob",
+    "mlp_dropout",
     "resid_dropout",
     "resid_pdrop",
+    "residual_dropout",
 )
 
 
@@ -45,21 +61,29 @@ def model_config(architecture: Architecture, vocabulary: int, special: tuple[int
         raise RecipeError(
             f"architecture.type: transformers has no causal model {kind!r}{hint[:300]}"
         )
-    known = CONFIG_MAPPING[kind]()
+    try:
+        return CONFIG_MAPPING[kind](**_settings(architecture, vocabulary, special))
+    except (BabyllamaError, Warning):
+        raise
+    except Exception as error:
+        raise RecipeError(f"architecture: {kind} refuses these settings: {_short(error)}") from None
+
+
+def _settings(
+    architecture: Architecture, vocabulary: int, special: tuple[int, int, int]
+) -> dict[str, Any]:
+    known = CONFIG_MAPPING[architecture.type]()
     pad, start, end = special
-    settings = {
+    return {
         "vocab_size": vocabulary,
         "pad_token_id": pad,
         "bos_token_id": start,
         "eos_token_id": end,
+        **dict.fromkeys((key for key in CAUSAL if hasattr(known, key)), True),
         **_sizes(architecture, known),
         **dict.fromkeys(_dropouts(architecture, known), architecture.dropout),
         **_options(architecture, known),
     }
-    try:
-        return CONFIG_MAPPING[kind](**settings)
-    except Exception as error:
-        raise RecipeError(f"architecture: {kind} refuses these settings: {_short(error)}") from None
 
 
 def _sizes(architecture: Architecture, known: Any) -> dict[str, Any]:
@@ -70,11 +94,10 @@ def _sizes(architecture: Architecture, known: Any) -> dict[str, Any]:
         )
     sizes: dict[str, Any] = {}
     for name, candidates in SIZES.items():
-        key = next((c for c in candidates if hasattr(known, c)), None)
-        if key is None:
-            _warn_ignored(architecture.type, name)
-        else:
-            sizes[key] = getattr(architecture, name)
+        keys = [key for key in candidates if _settable(known, key)]
+        if not keys:
+            _without_setting(architecture.type, name)
+        sizes |= dict.fromkeys(keys, getattr(architecture, name))
     # Sizes that follow from the others, where a configuration's default would not fit.
     head_width = architecture.width // architecture.heads
     follows = {
@@ -83,7 +106,23 @@ def _sizes(architecture: Architecture, known: Any) -> dict[str, Any]:
         "rotary_dim": head_width,
         "word_embed_proj_dim": architecture.width,
     }
-    return sizes | {key: value for key, value in follows.items() if hasattr(known, key)}
+    return sizes | {key: value for key, value in follows.items() if _settable(known, key)}
+
+
+def _settable(known: Any, key: str) -> bool:
+    """Whether a configuration has a setting; Falcon's `head_dim` is computed."""
+    declared = getattr(type(known), key, None)
+    computed = isinstance(declared, property) and declared.fset is None
+    return hasattr(known, key) and not computed
+
+
+def _without_setting(kind: str, name: str) -> None:
+    if name in {"layers", "width"}:
+        raise RecipeError(
+            f"architecture.type: {kind} takes no {name} of its own: name a type that is"
+            " one text model (gemma3_text, not gemma3)"
+        )
+    _warn_ignored(kind, name)
 
 
 def _dropouts(architecture: Architecture, known: Any) -> list[str]:
@@ -94,7 +133,11 @@ def _dropouts(architecture: Architecture, known: Any) -> list[str]:
 
 
 def _options(architecture: Architecture, known: Any) -> dict[str, Any]:
+    owners = {key: f"architecture.{name}" for name, keys in SIZES.items() for key in keys}
+    owners["vocab_size"] = "tokenizer.vocabulary"
     for key in architecture.options:
+        if key in owners:
+            raise RecipeError(f"architecture.options.{key}: set {owners[key]} instead")
         if not hasattr(known, key):
             hint = did_you_mean(key, _public(vars(known)))
             raise RecipeError(
@@ -113,19 +156,34 @@ def _warn_ignored(kind: str, name: str) -> None:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def from_config(config: Any) -> PreTrainedModel:
+    """A model in float32 with new weights, on torch's default device.
+
+    Raises:
+        RecipeError: the configuration holds settings that the model cannot be built with.
+    """
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except Exception as error:
+        raise RecipeError(f"architecture: {config.model_type}: {_short(error)}") from None
+    return model
 
 
 def build_model(config: Any, seed: int) -> PreTrainedModel:
     """A model in float32, initialised from the seed alone.
 
     Raises:
-        RecipeError: the configuration holds sizes that the model cannot be built with.
+        RecipeError: see `from_config`.
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "initialisation"))
-        try:
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        except (ValueError, RuntimeError, TypeError) as error:
-            raise RecipeError(f"architecture: {config.model_type}: {_short(error)}") from None
-    return model
+        return from_config(config)
+
+
+def longest_input(config: Any) -> int:
+    """Positions of a model; one without a table of them (Bloom, Mamba) takes any length."""
+    given = (getattr(config, key, None) for key in SIZES["positions"])
+    return next((int(positions) for positions in given if positions), sys.maxsize)

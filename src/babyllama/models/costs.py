@@ -3,7 +3,9 @@
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
+
+from babyllama.models.architectures import from_config
 
 
 def forward_flops_per_token(model: PreTrainedModel, positions: int) -> float:
@@ -27,10 +29,13 @@ def training_flops_per_token(model: PreTrainedModel, positions: int) -> float:
 
 
 def meta_model(config: Any) -> PreTrainedModel:
-    """The model without its memory, for counting."""
+    """The model without its memory, for counting.
+
+    Raises:
+        RecipeError: see `from_config`.
+    """
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    return model
+        return from_config(config)
 
 
 def parameter_count(model: PreTrainedModel) -> int:

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -28,19 +28,28 @@ def load_model(folder: Path) -> PreTrainedModel:
 
     Raises:
         RecipeError: the folder is missing.
-        CorruptDataError: it holds no causal model that transformers can read.
+        CorruptDataError: it holds no causal model that transformers can read, or not all of one.
     """
     if not folder.is_dir():
         raise RecipeError(f"model folder {folder} does not exist: check the path")
     disable_progress_bar()
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=torch.float32, local_files_only=True, use_safetensors=True
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise CorruptDataError(f"{folder} holds no causal model as safetensors: {reason}") from None
-    return model
+    # transformers fills what is missing with random numbers.
+    model, report = loaded
+    if report["missing_keys"]:
+        missing = ", ".join(sorted(report["missing_keys"]))[:300]
+        raise CorruptDataError(f"{folder} lacks weights of the model it describes: {missing}")
+    return cast(PreTrainedModel, model)
 
 
 def load_config(folder: Path) -> Any:

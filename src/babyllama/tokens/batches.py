@@ -58,8 +58,8 @@ class ChunkOrder:
     """Contiguous chunks of one vector of ids, in a new order every epoch.
 
     With `random_offsets` the grid starts at a random token every epoch. The number of chunks is
-    the same in every epoch; what is left over at the ends, less than a batch and a chunk, is not
-    seen in that epoch.
+    the same in every epoch; what is left over at the ends, less than two chunks, and what does not
+    fill a batch is not seen in that epoch.
     """
 
     ids: Ids
@@ -70,8 +70,9 @@ class ChunkOrder:
 
     def __post_init__(self) -> None:
         if self.chunks < 1:
+            offset = " at a random offset" if self.random_offsets else ""
             raise RecipeError(
-                f"tokens.chunk_length: a chunk of {self.chunk_length} tokens is longer than the"
+                f"tokens.chunk_length: no chunk of {self.chunk_length} tokens{offset} fits the"
                 f" corpus of {len(self.ids)} tokens: shorten it or add text"
             )
         if self.steps_per_epoch < 1:

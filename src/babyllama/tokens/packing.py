@@ -103,15 +103,26 @@ def read_packed(folder: Path, split: str) -> Packed:
     """Map a split that `pack` wrote.
 
     Raises:
-        CorruptDataError: the ids and the offsets do not belong together.
+        CorruptDataError: the split is empty or unreadable, or its ids and offsets do not belong
+            together.
     """
-    summary = json.loads((folder / "tokens.json").read_text("utf-8"))
     path = folder / f"{split}.bin"
-    if not path.stat().st_size:
+    if path.is_file() and not path.stat().st_size:
         raise CorruptDataError(f"{path} is empty: the {split} split has no text")
-    ids = np.memmap(path, dtype=id_dtype(summary["vocabulary"]), mode="r")
-    offsets = np.load(folder / f"{split}.offsets.npy", allow_pickle=False)
-    if offsets[-1] != len(ids) or (np.diff(offsets) < 0).any():
+    try:
+        summary = json.loads((folder / "tokens.json").read_text("utf-8"))
+        ids: Ids = np.memmap(path, dtype=id_dtype(summary["vocabulary"]), mode="r")
+        offsets = np.load(folder / f"{split}.offsets.npy", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise CorruptDataError(f"{path} cannot be read ({error}): delete {folder}") from None
+    if not _covers(offsets, len(ids)):
         raise CorruptDataError(f"{path}: offsets do not match its {len(ids)} ids: delete {folder}")
     words = sum(int(source["words"]) for source in summary[f"{split}_sources"].values())
     return Packed(ids, offsets, words)
+
+
+def _covers(offsets: npt.NDArray[np.int64], tokens: int) -> bool:
+    """Whether offsets rise from 0 to the number of tokens."""
+    if not len(offsets) or (np.diff(offsets) < 0).any():
+        return False
+    return bool(offsets[0] == 0 and offsets[-1] == tokens)

@@ -67,11 +67,15 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a Hugging Face folder, as plain transformers loads it."""
+    """The tokenizer in a Hugging Face folder, as plain transformers loads it.
+
+    Raises:
+        CorruptDataError: the folder holds none that can be read.
+    """
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # what a damaged file raises depends on where it is damaged
+        reason = " ".join(str(error).split())[:300]
         raise CorruptDataError(f"no usable tokenizer in {folder}: {reason}") from None
 
 

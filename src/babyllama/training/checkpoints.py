@@ -1,7 +1,7 @@
 """Checkpoints that a kill cannot spoil: written beside, synced, renamed, the marker last.
 
-A checkpoint is a folder `step-00000120` with tensors as safetensors and `state.json`, which
-holds a step number, plain JSON and the sha256 of the other files. Loading takes the newest one
+A checkpoint is a folder `step-00000120` with tensors as safetensors, plain JSON in `state.json`,
+and the marker `sha256.json`, which holds the sha256 of all of them. Loading takes the newest one
 that verifies.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from babyllama.store import file_digest, sync_path, sync_tree, write_json
 
 STATE = "state.json"
+MARKER = "sha256.json"
 KEPT = 2
 
 
@@ -30,21 +31,25 @@ class Checkpoint(NamedTuple):
 def save_checkpoint(
     folder: Path, step: int, state: dict[str, Any], tensors: dict[str, dict[str, Tensor]]
 ) -> None:
-    """Write the checkpoint of a step, then delete all but the newest ones."""
+    """Write the checkpoint of a step, then delete all but the newest up to it."""
     final = folder / f"step-{step:08d}"
     beside = folder / f".{final.name}.new"
-    shutil.rmtree(beside, ignore_errors=True)
+    for half_written in folder.glob(".step-*.new"):
+        shutil.rmtree(half_written)
     beside.mkdir(parents=True)
     for stem, values in tensors.items():
         save_file({k: v.contiguous() for k, v in values.items()}, beside / f"{stem}.safetensors")
+    write_json(beside / STATE, {"step": step, **state})
     digests = {path.name: file_digest(path) for path in sorted(beside.iterdir())}
-    write_json(beside / STATE, {"step": step, "files": digests, **state})
+    write_json(beside / MARKER, digests)
     sync_tree(beside)
     shutil.rmtree(final, ignore_errors=True)
     beside.rename(final)
     sync_path(folder)
-    for old in _newest_first(folder)[KEPT:]:
-        (old / STATE).unlink(missing_ok=True)
+    # One of a later step is a bad one that was passed over: it must not take a good one's place.
+    kept = [path for path in _newest_first(folder) if path <= final][:KEPT]
+    for old in set(_newest_first(folder)) - set(kept):
+        (old / MARKER).unlink(missing_ok=True)
         shutil.rmtree(old)
 
 
@@ -63,13 +68,12 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _load(path: Path) -> Checkpoint:
-    state = json.loads((path / STATE).read_text("utf-8"))
-    tensors = {}
-    for name, digest in state.pop("files").items():
+    digests = json.loads((path / MARKER).read_text("utf-8"))
+    for name, digest in digests.items():
         if file_digest(path / name) != digest:
             raise ValueError(f"{name} does not have the sha256 of its marker")
-        tensors[Path(name).stem] = load_file(path / name)
-    return Checkpoint(state, tensors)
+    state = json.loads((path / STATE).read_text("utf-8"))
+    return Checkpoint(state, {file.stem: load_file(file) for file in path.glob("*.safetensors")})
 
 
 def weight_tensors(module: nn.Module) -> dict[str, Tensor]:

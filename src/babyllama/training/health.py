@@ -1,7 +1,8 @@
 """Stopping well: on a signal, and on values that are not finite."""
 
+import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -35,15 +36,16 @@ class StopRequest:
         self.signal = signal.Signals(number).name
 
 
-def check_finite(loss: float, gradient_norm: float, *, model: str, step: int) -> None:
-    """Refuse an update from values that are not finite.
+def check_finite(values: Mapping[str, float], *, model: str, step: int) -> None:
+    """Refuse to go on from named values that are not finite.
 
     Raises:
-        DivergedError: before the update, so that the weights are those of the step before.
+        DivergedError: one of them is NaN or infinite.
     """
-    if loss - loss == 0 and gradient_norm - gradient_norm == 0:
+    if all(map(math.isfinite, values.values())):
         return
+    found = ", ".join(f"{name} {value}" for name, value in values.items())
     raise DivergedError(
-        f"{model} diverged at step {step}: loss {loss}, gradient norm {gradient_norm}; lower"
-        f" models.{model}.training.learning_rate or lengthen warmup_steps, then run again"
+        f"{model} diverged at step {step}: {found}; lower models.{model}.training.learning_rate"
+        " or lengthen warmup_steps, then run again"
     )

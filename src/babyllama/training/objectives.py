@@ -1,6 +1,6 @@
 """What a model is trained for: a module that holds it and returns one normalised scalar.
 
-An objective takes a micro-batch, the counts of the whole step and the teachers' logits, and
+An objective takes a micro-batch, the counts of the whole step and the teachers' signal, and
 returns the micro-batch's part of the step's loss with detached parts beside it: the parts of a
 step's micro-batches add up.
 """
@@ -8,11 +8,12 @@ step's micro-batches add up.
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 
+from babyllama.distillation.fused import fused_loss
 from babyllama.distillation.loss import DistillationLoss
-from babyllama.tokens.batches import IGNORED, Batch, Counts
+from babyllama.models.readout import Readout, read_out
+from babyllama.tokens.batches import Batch, Counts
 
 Parts = dict[str, Tensor]
 
@@ -25,13 +26,14 @@ class CrossEntropy(nn.Module):
         self.model = model
 
     def forward(
-        self, batch: Batch, counts: Counts, teacher_logits: Sequence[Tensor] = ()
+        self, batch: Batch, counts: Counts, signal: Sequence[Readout] = ()
     ) -> tuple[Tensor, Parts]:
         """Cross-entropy in nats per predicted token of the step."""
-        del teacher_logits
-        logits = self.model(input_ids=batch.input_ids, use_cache=False).logits
-        loss = cross_entropy_sum(logits, batch.labels) / counts.tokens
-        return loss, {"cross_entropy": loss.detach()}
+        del signal
+        terms = fused_loss(
+            read_out(self.model, batch.input_ids), batch.labels.flatten(), counts=counts
+        )
+        return terms.loss, {"cross_entropy": terms.cross_entropy}
 
 
 class Distilled(nn.Module):
@@ -43,20 +45,21 @@ class Distilled(nn.Module):
         self.loss = loss
 
     def forward(
-        self, batch: Batch, counts: Counts, teacher_logits: Sequence[Tensor]
+        self, batch: Batch, counts: Counts, signal: Sequence[Readout]
     ) -> tuple[Tensor, Parts]:
-        """The weighted loss; its parts are in nats, before weighting."""
-        logits = self.model(input_ids=batch.input_ids, use_cache=False).logits.float()
-        terms = self.loss(logits, batch.labels, teacher_logits, counts)
+        """Weighted loss; its parts are in nats, before weighting."""
+        terms = fused_loss(
+            read_out(self.model, batch.input_ids),
+            batch.labels.flatten(),
+            signal,
+            counts=counts,
+            temperature=self.loss.temperature,
+            ce_weight=self.loss.ce_weight,
+            pool=self.loss.pool,
+            kl_reduction=self.loss.kl_reduction,
+            teacher_weights=self.loss.teacher_weights,
+        )
         return terms.loss, {"cross_entropy": terms.cross_entropy, "kl": terms.kl}
 
 
 Objective = CrossEntropy | Distilled
-
-
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Nats over all predicted positions; the softmax is in float32 at least."""
-    wide = logits if logits.dtype.itemsize > 4 else logits.float()
-    return functional.cross_entropy(
-        wide.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-    )

@@ -4,12 +4,14 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -17,6 +19,7 @@ from babyllama.distillation.loss import DistillationLoss, cross_entropy_share
 from babyllama.distillation.teachers import Teachers
 from babyllama.errors import StoppedError
 from babyllama.models.folders import save_model
+from babyllama.models.readout import Readout
 from babyllama.recipe import Distillation, Training
 from babyllama.seeds import derive
 from babyllama.tokens.batches import Batch, ChunkOrder, counts
@@ -83,7 +86,7 @@ class Position:
 
     step: int = 0
     seconds: float = 0.0
-    best: float = math.inf
+    best: float | None = None
     validation: dict[str, float] = field(default_factory=dict)
 
 
@@ -107,6 +110,8 @@ class Trainer:
     def __init__(self, job: Job, work: Path) -> None:
         self.job = job
         self.work = work
+        # Accelerate keeps one state a process, and every model of a run has its own precision.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             cpu=job.device.type == "cpu",
             mixed_precision="bf16" if job.precision == "bf16" else "no",
@@ -135,7 +140,8 @@ class Trainer:
             job.name, job.total_steps, job.ledger.tokens_per_step, self.position.step
         )
         before = self.position.seconds
-        with (self.work / "log.jsonl").open("a", encoding="utf-8") as log:
+        log_path = self.work / "log.jsonl"
+        with closing(progress), log_path.open("a", encoding="utf-8") as log:
             while self.position.step < job.total_steps:
                 row = self.step()
                 self.position.seconds = before + progress.seconds
@@ -143,16 +149,17 @@ class Trainer:
                 _write_row(log, row)
                 progress.update(self.position.step, row["loss"])
                 self._save_by_words()
-                if self.position.step % job.order.steps_per_epoch == 0:
+                edge = self.position.step % job.order.steps_per_epoch == 0
+                if edge:
                     _write_row(log, self._end_epoch())
+                stopping = bool(stop.signal)
+                if edge or stopping or self._checkpoint_is_due():
                     self.save()
-                elif time.monotonic() - self.saved_at > 60 * job.settings.checkpoint_minutes:
-                    self.save()
-                if stop.signal and self.position.step < job.total_steps:
-                    self.save()
-                    progress.close()
+                if stopping and self.position.step < job.total_steps:
                     raise StoppedError(f"{job.name} stopped at step {self.position.step}")
-        progress.close()
+
+    def _checkpoint_is_due(self) -> bool:
+        return time.monotonic() - self.saved_at > 60 * self.job.settings.checkpoint_minutes
 
     def step(self) -> dict[str, Any]:
         """One update; the row that the log gets."""
@@ -179,7 +186,9 @@ class Trainer:
         )
         names = [*sums]
         values = torch.stack([total, norm, *sums.values()]).tolist()
-        check_finite(values[0], values[1], model=job.name, step=index + 1)
+        # Before the update: a loss or gradient that is not finite leaves the weights as they were.
+        measured = {"loss": values[0], "gradient norm": values[1]}
+        check_finite(measured, model=job.name, step=index + 1)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.position.step = index + 1
@@ -198,8 +207,8 @@ class Trainer:
             )
         return parts
 
-    def _signal(self, input_ids: Tensor) -> list[Tensor]:
-        return self.job.teachers.logits(input_ids) if self.job.teachers else []
+    def _signal(self, input_ids: Tensor) -> list[Readout]:
+        return self.job.teachers.signal(input_ids) if self.job.teachers else []
 
     def _end_epoch(self) -> dict[str, Any]:
         """Validate, remember the best, and return the log's row."""
@@ -212,9 +221,12 @@ class Trainer:
             signal=self._signal,
             device=job.device,
         )
+        # The last update has no step after it that would show what it did.
+        check_finite(result, model=job.name, step=self.position.step)
         self.position.validation = result
-        if job.settings.keep == "best" and result[job.settings.select_by] < self.position.best:
-            self.position.best = result[job.settings.select_by]
+        value, best = result[job.settings.select_by], self.position.best
+        if job.settings.keep == "best" and (best is None or value < best):
+            self.position.best = value
             save_checkpoint(
                 self.work / "best",
                 self.position.step,
@@ -305,4 +317,6 @@ def _truncate_log(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except ValueError:
             break
-    path.write_text("".join(kept), "utf-8")
+    beside = path.with_suffix(".new")
+    beside.write_text("".join(kept), "utf-8")
+    beside.replace(path)

@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from babyllama.models.readout import Readout
 from babyllama.tokens.batches import Batch, counts
 from babyllama.training.objectives import Objective
 
 Autocast = Callable[[], AbstractContextManager[object]]
-Signal = Callable[[Tensor], list[Tensor]]
+Signal = Callable[[Tensor], list[Readout]]
 
 
 @torch.no_grad()

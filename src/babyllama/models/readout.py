@@ -1,0 +1,74 @@
+"""A causal model as features and a linear head, where it is one."""
+
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+
+class Readout(NamedTuple):
+    """Logits as features [N, D] times a head [V, D], plus a bias [V].
+
+    Without a weight the features are the logits themselves, for a model whose read-out is not
+    one linear map.
+    """
+
+    features: Tensor
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    @property
+    def vocabulary(self) -> int:
+        """V."""
+        return (self.features if self.weight is None else self.weight.T).shape[-1]
+
+    def logits(self, rows: slice) -> Tensor:
+        """Logits [n, V] of some rows, in float32 at least."""
+        part = self.features[rows]
+        if self.weight is not None:
+            part = functional.linear(part, self.weight, self.bias)
+        return part if part.dtype == torch.float64 else part.float()
+
+    def to(self, dtype: torch.dtype) -> "Readout":
+        """The same in another type of products."""
+        return Readout(*(None if x is None else x.to(dtype) for x in self))  # type: ignore[arg-type]
+
+
+_LINEAR_HEAD: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
+def read_out(model: PreTrainedModel, input_ids: Tensor) -> Readout:
+    """Features [B*T, D] and head of a model on a batch [B, T]; see `Readout`."""
+    if not has_linear_head(model):
+        logits = model(input_ids=input_ids, use_cache=False).logits
+        return Readout(logits.flatten(0, 1))
+    hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    head = model.get_output_embeddings()
+    return Readout(hidden.flatten(0, 1), head.weight, head.bias)
+
+
+def has_linear_head(model: PreTrainedModel) -> bool:
+    """Whether the logits are the head on the last hidden states, and nothing else.
+
+    Some architectures scale or cap their logits; one forward pass on two tokens tells, and the
+    answer is kept with the model.
+    """
+    if model not in _LINEAR_HEAD:
+        _LINEAR_HEAD[model] = _try_linear_head(model)
+    return _LINEAR_HEAD[model]
+
+
+@torch.no_grad()
+def _try_linear_head(model: PreTrainedModel) -> bool:
+    training = model.training
+    model.eval()
+    ids = torch.tensor([[1, 2]], device=model.device)
+    with torch.autocast(model.device.type, enabled=False):
+        logits = model(input_ids=ids, use_cache=False).logits
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        linear = model.get_output_embeddings()(hidden)
+    model.train(training)
+    return logits.shape == linear.shape and torch.allclose(logits, linear, atol=1e-5, rtol=1e-4)

@@ -1,0 +1,32 @@
+"""Is my run right? The last epoch's means beside the ranges that the recipe states."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+LOGGED = ("cross_entropy", "kl", "cross_entropy_share")
+
+
+def last_epoch_means(log: Path) -> dict[str, float]:
+    """Means of what `log.jsonl` logs of the loss, over the steps of the last epoch."""
+    rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    steps = [row for row in rows if row["kind"] == "step"]
+    last = [row for row in steps if row["epoch"] == steps[-1]["epoch"]]
+    return {key: sum(row[key] for row in last) / len(last) for key in LOGGED if key in steps[-1]}
+
+
+def judgement(means: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> str:
+    """One line: each mean, and whether it lies in its range.
+
+    >>> judgement({"kl": 0.5, "cross_entropy": 3.0}, {"kl": (0.1, 0.3)})
+    'kl 0.500 (OUTSIDE the healthy 0.1 to 0.3), cross_entropy 3.000'
+    """
+    parts = []
+    for key, mean in means.items():
+        part = f"{key} {mean:.3f}"
+        if key in ranges:
+            low, high = ranges[key]
+            word = "within" if low <= mean <= high else "OUTSIDE"
+            part += f" ({word} the healthy {low:g} to {high:g})"
+        parts.append(part)
+    return ", ".join(parts)

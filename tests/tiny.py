@@ -1,0 +1,171 @@
+"""A corpus, pairs and a recipe so small that a run takes seconds, and a way to run commands.
+
+Commands run in processes of their own, with real signals and exit codes, but forked from a server
+that has imported the package once: an import of torch costs more than all of a tiny run.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+NOUNS = ["king", "queen", "boy", "girl", "man", "woman", "child", "dog", "cat", "horse"]
+PLURALS = ["kings", "queens", "boys", "girls", "men", "women", "children", "dogs", "cats", "horses"]
+ADJECTIVES = ["good", "old", "young", "great", "small", "happy", "angry", "strong", "poor"]
+LLAMA = {"type": "llama", "layers": 1, "heads": 2, "width": 16, "feed_forward": 32, "positions": 64}
+TRAINING = {
+    "epochs": 1,
+    "batch_size": 32,
+    "learning_rate": 2e-3,
+    "warmup_steps": 2,
+    "precision": "fp32",
+}
+
+_forkserver = multiprocessing.get_context("forkserver")
+_forkserver.set_forkserver_preload(["babyllama.pipeline", "babyllama.estimate", "babyllama.cli"])
+
+
+def sentence(chance: random.Random) -> str:
+    """One sentence with agreement, of words that the built-in paradigms know."""
+    one = chance.random() < 0.5
+    subject, verbs = (NOUNS, ["is", "was"]) if one else (PLURALS, ["are", "were"])
+    near = chance.choice([("this", NOUNS), ("that", NOUNS), ("these", PLURALS), ("those", PLURALS)])
+    first, second = chance.choice(ADJECTIVES), chance.choice(ADJECTIVES)
+    pronoun = chance.choice(["he", "she", "they", "it"])
+    return (
+        f"The {first} {chance.choice(subject)} {chance.choice(verbs)} {second} and {pronoun} saw"
+        f" {near[0]} {chance.choice(near[1])} ."
+    )
+
+
+def write_text(folder: Path, *, sentences: int = 600, seed: int = 0) -> Path:
+    """A corpus folder of one file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chance = random.Random(seed)  # noqa: S311 (made up)
+    lines = "".join(f"{sentence(chance)}\n" for _ in range(sentences))
+    (folder / "story.txt").write_text(lines, "utf-8")
+    return folder
+
+
+def write_pairs(folder: Path, pairs: int = 10) -> Path:
+    """A suite of two paradigms."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for verb, other in (("is", "are"), ("was", "were")):
+        rows = [
+            {
+                "sentence_good": f"The {NOUNS[n]} {verb} old .",
+                "sentence_bad": f"The {NOUNS[n]} {other} old .",
+                "linguistics_term": "agreement",
+                "UID": f"agreement_{verb}",
+            }
+            for n in range(pairs)
+        ]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"agreement_{verb}.jsonl").write_text(lines, "utf-8")
+    return folder
+
+
+def recipe(data: Path, **sections: Any) -> dict[str, Any]:
+    """Two teachers, a student of both and its twin, on the text and pairs under `data`."""
+    return {
+        "name": "tiny",
+        "corpus": {"path": str(data / "text")},
+        "tokenizer": {"vocabulary": 300},
+        "tokens": {"chunk_length": 16, "validation_chunks": 8},
+        "training": TRAINING,
+        "models": {
+            "llama": {"architecture": LLAMA},
+            "gpt2": {"architecture": {**LLAMA, "type": "gpt2"}},
+            "student": {"architecture": LLAMA, "teachers": ["llama", "gpt2"]},
+            "control": {"twin_of": "student"},
+        },
+        "evaluation": {"suites": {"pairs": str(data / "pairs")}},
+        "report": {"prompts": ["The king"], "sample_tokens": 4},
+        "runtime": {"device": "cpu", "threads": 1},
+    } | sections
+
+
+def write_recipe(path: Path, raw: dict[str, Any]) -> Path:
+    """A recipe as a YAML file."""
+    path.write_text(yaml.safe_dump(raw, sort_keys=False), "utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error_lines(self) -> list[str]:
+        """Standard error without warnings and without what a run tells on its way."""
+        ways = ("warning: ", "making ", "made ", "up to date ", "going on with ", "  ", "report ")
+        return [line for line in self.err.splitlines() if not line.startswith(ways)]
+
+
+@dataclass
+class Command:
+    """A command that runs in a process of its own."""
+
+    process: BaseProcess
+    folder: Path
+
+    @property
+    def err(self) -> str:
+        """Standard error so far."""
+        return (self.folder / "err").read_text("utf-8")
+
+    def send(self, signal: int) -> None:
+        """Send a signal to the process."""
+        assert self.process.pid
+        os.kill(self.process.pid, signal)
+
+    def finish(self, timeout: float = 60) -> Finished:
+        """Wait for the end."""
+        self.process.join(timeout)
+        assert self.process.exitcode is not None, f"still running: {self.err}"
+        return Finished(self.process.exitcode, (self.folder / "out").read_text("utf-8"), self.err)
+
+
+@contextmanager
+def started(folder: Path, *arguments: object) -> Iterator[Command]:
+    """Start `babyllama ARGUMENTS` in a folder; kill it at the end if it still runs."""
+    logs = folder / f".command-{len([*folder.glob('.command-*')])}"
+    logs.mkdir(parents=True)
+    for name in ("out", "err"):
+        (logs / name).touch()
+    process = _forkserver.Process(target=_command, args=(folder, logs, [*map(str, arguments)]))
+    process.start()
+    try:
+        yield Command(process, logs)
+    finally:
+        process.kill()
+        process.join()
+
+
+def babyllama(folder: Path, *arguments: object) -> Finished:
+    """Run `babyllama ARGUMENTS` in a folder."""
+    with started(folder, *arguments) as command:
+        return command.finish()
+
+
+def _command(folder: Path, logs: Path, arguments: list[str]) -> None:
+    from babyllama.__main__ import main
+
+    os.chdir(folder)
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(logs / name, os.O_WRONLY | os.O_APPEND), number)
+    sys.argv = ["babyllama", *arguments]
+    main()
