@@ -11,7 +11,7 @@ from typing import get_args
 
 from babyllama.devices import pick_device, prepare_cpu
 from babyllama.evaluation.minimal_pairs import Paradigm, read_suite, sentences, summarise
-from babyllama.evaluation.scoring import encode, model_logits, score
+from babyllama.evaluation.scoring import encode, model_scorer, score
 from babyllama.models.folders import load_model
 from babyllama.recipe import Prefix
 from babyllama.tokens.tokenizer import load_tokenizer
@@ -21,12 +21,12 @@ def accuracies(folder: Path, suite: list[Paradigm]) -> dict[str, dict[str, float
     """Prefix -> macro accuracy over phenomena and its standard error, of one model."""
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     device = pick_device("auto")
-    logits = model_logits(model.to(device))
+    scorer = model_scorer(model.to(device))
     result = {}
     for prefix in get_args(Prefix):
         rows = encode(tokenizer, sentences(suite), prefix)
         scores = score(
-            logits,
+            scorer,
             rows,
             vocabulary=model.config.vocab_size,
             positions=model.config.max_position_embeddings,

@@ -17,7 +17,7 @@ from babyllama.distillation.teachers import Teachers
 from babyllama.evaluation.generation import continue_text
 from babyllama.evaluation.minimal_pairs import read_suite, sentences, summarise
 from babyllama.evaluation.paradigms import count_words, write_paradigms
-from babyllama.evaluation.scoring import LogProbabilities, encode, model_logits, score
+from babyllama.evaluation.scoring import Scorer, encode, ensemble_scorer, model_scorer, score
 from babyllama.models.architectures import build_model, longest_input, model_config
 from babyllama.models.costs import forward_flops_per_token, meta_model, training_flops_per_token
 from babyllama.models.folders import load_config, load_model, save_model
@@ -211,7 +211,7 @@ def make_suite(recipe: Recipe, corpus: Path, out: Path) -> None:
 
 
 def make_scores(
-    name: str, suite_name: str, *, logits: LogProbabilities, positions: int, tokenizer: Path,
+    name: str, suite_name: str, *, scorer: Scorer, positions: int, tokenizer: Path,
     suite: Path, prefix: Prefix, device: torch.device, out: Path,
 ) -> None:  # fmt: skip
     """The accuracies of one model, or of one ensemble, on one suite."""
@@ -220,7 +220,7 @@ def make_scores(
     loaded = load_tokenizer(tokenizer)
     rows = encode(loaded, sentences(paradigms), prefix)
     scores: np.ndarray[Any, np.dtype[np.float64]] = score(
-        logits,
+        scorer,
         rows,
         vocabulary=len(loaded),
         positions=positions,
@@ -246,7 +246,7 @@ def score_model(
     make_scores(
         name,
         suite_name,
-        logits=model_logits(network),
+        scorer=model_scorer(network),
         positions=longest_input(network.config),
         tokenizer=model,
         suite=suite,
@@ -266,7 +266,7 @@ def score_ensemble(
     make_scores(
         name,
         suite_name,
-        logits=lambda ids: ensemble.log_probabilities(ids, distillation.pool),
+        scorer=ensemble_scorer(ensemble, distillation.pool),
         positions=min(longest_input(m.config) for m in ensemble.models.values()),
         tokenizer=next(iter(teachers.values())),
         suite=suite,

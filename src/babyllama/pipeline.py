@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from babyllama.builders import chunk_order, model_seed, outline
-from babyllama.devices import prepare_cpu
+from babyllama.devices import pick_device, prepare_cpu
 from babyllama.errors import BabyllamaError, RecipeError, StoppedError
 from babyllama.models.architectures import longest_input
 from babyllama.models.folders import check_same_tokenizer
@@ -103,9 +103,10 @@ def check_models(recipe: Recipe) -> None:
     """Find what would stop a later stage before the first one starts.
 
     Raises:
-        RecipeError: an architecture that cannot be built, or too few positions for a chunk.
+        RecipeError: no such device, an architecture that cannot be built, or too few positions.
         CorruptDataError: a checkpoint that cannot be read.
     """
+    pick_device(recipe.runtime.device)
     chunk = recipe.tokens.chunk_length
     for name, model in recipe.models.items():
         try:

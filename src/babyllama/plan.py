@@ -1,7 +1,7 @@
 """A recipe as stages: what each is made from, and what decides whether it is up to date."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,7 @@ def ensembles(models: Mapping[str, Model]) -> list[Ensemble]:
     for name, model in models.items():
         settings = model.distillation
         if settings and len(model.teachers) > 1:
-            weights = tuple(_weights(model))
+            weights = tuple(_weights(model.teachers, settings))
             found.setdefault((tuple(model.teachers), settings.pool, weights), (name, settings))
     return [
         Ensemble("ensemble" if len(found) == 1 else f"ensemble-{student}", key[0], settings)
@@ -90,10 +90,10 @@ def ensembles(models: Mapping[str, Model]) -> list[Ensemble]:
     ]
 
 
-def _weights(model: Model) -> list[float]:
-    given = model.distillation.teacher_weights if model.distillation else {}
-    weights = [given.get(name, 1.0) for name in model.teachers]
-    return [w / sum(weights) for w in weights]
+def _weights(teachers: Sequence[str], settings: Distillation) -> list[float]:
+    """The teachers' weights, normalised to sum to one."""
+    weights = [settings.teacher_weights.get(name, 1.0) for name in teachers]
+    return [weight / sum(weights) for weight in weights]
 
 
 class _Planner:
@@ -188,10 +188,10 @@ class _Planner:
     def _model_settings(self, name: str, model: Model, teachers: list[str]) -> dict[str, Any]:
         settings = model.effective()
         settings |= {"name": name, "seed": builders.model_seed(self.recipe, model)}
-        settings["teachers"] = teachers
-        settings["distillation"] = settings["distillation"] if teachers else None
-        if teachers:
-            settings["distillation"]["teacher_weights"] = _weights(model)
+        settings |= {"teachers": teachers, "distillation": None}
+        if teachers and model.distillation:
+            weights = _weights(teachers, model.distillation)
+            settings["distillation"] = model.distillation.effective() | {"teacher_weights": weights}
         return settings
 
     def add_scores(self) -> None:
@@ -250,7 +250,7 @@ class _Planner:
                 "model": ensemble.name,
                 "suite": suite,
                 "pool": settings.pool,
-                "teacher_weights": settings.teacher_weights,
+                "teacher_weights": _weights(ensemble.teachers, settings),
             },
             {**self.inputs(*members), **inputs},
             lambda out, _: build(out=out),

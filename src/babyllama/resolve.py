@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -226,11 +226,12 @@ def _fields_at(section: type[BaseModel], loc: Iterable[str]) -> list[str]:
     """The known keys of the section that a path of keys leads to."""
     current: Any = section
     for part in loc:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            current = current.model_fields[part].annotation
-        else:
-            current = get_args(current)[-1]
-        current = next((a for a in get_args(current) if _is_section(a)), current)
+        if get_origin(current) is dict:
+            current = get_args(current)[1]
+            continue
+        current = current.model_fields[part].annotation
+        if get_origin(current) is not dict:  # a section, or `Section | None`
+            current = next((a for a in get_args(current) if _is_section(a)), current)
     return list(current.model_fields) if _is_section(current) else []
 
 

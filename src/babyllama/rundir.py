@@ -32,11 +32,15 @@ class RunDirectory:
         """Make the folder.
 
         Raises:
-            RecipeError: its place is taken by a file.
+            RecipeError: its place is taken by a file, or the system refuses.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RecipeError(f"--run-dir {self.path} is a file: name a folder")
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror
+            raise RecipeError(f"--run-dir {self.path}: {reason}: choose another folder") from None
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Keep the resolved recipe; it can be run again as it is."""
@@ -97,6 +101,9 @@ class RunDirectory:
         for path in [*self.path.glob("*/*"), *self.path.glob("scores/*/*")]:
             if path.is_symlink() and path not in wanted:
                 path.unlink()
+        for folder in self.path.glob("scores/*/"):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def recipe_yaml(recipe: Recipe) -> str:

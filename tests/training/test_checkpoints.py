@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_jobs import new_model
 from torch import nn
 
 from babyllama.training.checkpoints import (
@@ -14,7 +15,6 @@ from babyllama.training.checkpoints import (
     save_checkpoint,
     weight_tensors,
 )
-from conftest import NewModel
 
 
 def save(folder: Path, step: int) -> Path:
@@ -126,7 +126,7 @@ def test_a_step_may_be_saved_again(tmp_path: Path) -> None:
     assert_holds(load_checkpoint(tmp_path), 5)
 
 
-def test_weights_go_out_and_back_with_tied_ones_once(new_model: NewModel) -> None:
+def test_weights_go_out_and_back_with_tied_ones_once() -> None:
     first, second = new_model("gpt2", seed=1), new_model("gpt2", seed=2)
     tensors = weight_tensors(first)
     assert "lm_head.weight" not in tensors

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_jobs import new_model
 from torch import nn
 from transformers import get_cosine_schedule_with_warmup
 
@@ -12,7 +13,6 @@ from babyllama.training.optimizers import (
     make_optimizer,
     optimizer_tensors,
 )
-from conftest import NewModel
 
 
 @settings(deadline=None, max_examples=30)
@@ -41,7 +41,7 @@ def test_the_cosine_ends_at_the_given_share() -> None:
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_norms_and_biases_have_no_weight_decay(new_model: NewModel, kind: str) -> None:
+def test_norms_and_biases_have_no_weight_decay(kind: str) -> None:
     model = new_model(kind)
     optimizer = make_optimizer(model, Training(weight_decay=0.1))
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}

@@ -6,7 +6,7 @@ instead of the logits of student and teachers and what autograd keeps of each. T
 float32 at least, products are in the autocast type, the head's gradient is summed in float32.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from babyllama.distillation.loss import LossTerms, Pool, Reduction, pooled_log_probabilities
-from babyllama.models.readout import Readout
+from babyllama.models.readout import Readout, row_chunks
 from babyllama.tokens.batches import IGNORED, Counts
-
-# Logits of a chunk: a million in float32 are 4 MiB on a CPU, more where kernels are wider.
-CHUNK_LOGITS = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 
 class _Target(NamedTuple):
@@ -95,7 +92,7 @@ class _Fused(torch.autograd.Function):
             signal = [t.to(product or t.features.dtype) for t in target.teachers]
             gradients = _Gradients(student)
             sums = [features.new_zeros((), dtype=_wide(features)) for _ in range(3)]
-            for rows in _chunks(student):
+            for rows in row_chunks(student):
                 teacher_logits = [teacher.logits(rows) for teacher in signal]
                 terms, slope = _rows(
                     student.logits(rows), target.labels[rows], teacher_logits, target
@@ -120,13 +117,6 @@ class _Fused(torch.autograd.Function):
 
 def _wide(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
-
-
-def _chunks(student: Readout) -> Iterator[slice]:
-    budget = CHUNK_LOGITS.get(student.features.device.type, 1 << 24)
-    size = max(1, budget // student.vocabulary)
-    for begin in range(0, len(student.features), size):
-        yield slice(begin, begin + size)
 
 
 def _rows(

@@ -6,21 +6,23 @@ before them. With the prefix `none` the first token is not scored: nothing comes
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedModel
 
+from babyllama.distillation.loss import Pool, pooled_log_probabilities
+from babyllama.distillation.teachers import Teachers
 from babyllama.errors import BabyllamaError, CorruptDataError
+from babyllama.models.readout import row_chunks
 from babyllama.recipe import Prefix
 from babyllama.tokens.tokenizer import plain_encoder
 
-LogProbabilities = Callable[[Tensor], Tensor]
-"""Token ids [B, T] -> log-probabilities [B, T, V] of the next token, or logits."""
+Scorer = Callable[[Tensor, Tensor], Tensor]
+"""Token ids [B, T], the ids that follow each of them [B, T] -> their log-probabilities [B, T]."""
 
 # Elements of a batch's logits: small enough for a CPU's memory traffic, large enough to be fast.
 LOGITS_BUDGET = 1 << 23
@@ -61,7 +63,7 @@ def encode(tokenizer: Any, sentences: Sequence[str], prefix: Prefix) -> list[tup
 
 
 def score(
-    model: LogProbabilities,
+    model: Scorer,
     rows: Sequence[tuple[int, ...]],
     *,
     vocabulary: int,
@@ -101,23 +103,34 @@ def score(
 
 @torch.inference_mode()
 def _score_batch(
-    model: LogProbabilities, rows: Sequence[tuple[int, ...]], device: torch.device
+    model: Scorer, rows: Sequence[tuple[int, ...]], device: torch.device
 ) -> list[float]:
     """Rows of one length -> nats."""
     ids = torch.tensor(rows, device=device)
     if ids.shape[1] < 2:
         return [0.0] * len(rows)
-    logits = model(ids[:, :-1]).float()
-    nats = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    nats = model(ids[:, :-1], ids[:, 1:])
     # Summed on the CPU: Apple's GPUs have no float64.
-    return [-x for x in nats.view(len(rows), -1).cpu().double().sum(dim=1).tolist()]
+    return [float(x) for x in nats.cpu().double().sum(dim=1)]
 
 
-def model_logits(model: PreTrainedModel) -> LogProbabilities:
-    """One model as a scorer."""
-    model.eval()
+def model_scorer(model: PreTrainedModel) -> Scorer:
+    """One model as a scorer: an ensemble of one."""
+    return ensemble_scorer(Teachers({"model": model}), "logits")
 
-    def logits(ids: Tensor) -> Tensor:
-        return cast(Tensor, model(input_ids=ids, use_cache=False).logits)
 
-    return logits
+def ensemble_scorer(teachers: Teachers, pool: Pool) -> Scorer:
+    """Pooled teachers as a scorer, at temperature 1."""
+
+    def log_probabilities(ids: Tensor, following: Tensor) -> Tensor:
+        signal = teachers.signal(ids)
+        target = following.flatten()
+        parts = [
+            pooled_log_probabilities(
+                [readout.logits(rows) for readout in signal], pool=pool, weights=teachers.weights
+            ).gather(1, target[rows, None])
+            for rows in row_chunks(signal[0])
+        ]
+        return torch.cat(parts).view_as(following)
+
+    return log_probabilities

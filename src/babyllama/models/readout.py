@@ -1,5 +1,6 @@
 """A causal model as features and a linear head, where it is one."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -7,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
+
+# Logits of a chunk: a million in float32 are 4 MiB on a CPU, more where kernels are wider.
+CHUNK_LOGITS = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 
 class Readout(NamedTuple):
@@ -35,6 +39,14 @@ class Readout(NamedTuple):
     def to(self, dtype: torch.dtype) -> "Readout":
         """The same in another type of products."""
         return Readout(*(None if x is None else x.to(dtype) for x in self))  # type: ignore[arg-type]
+
+
+def row_chunks(readout: Readout) -> Iterator[slice]:
+    """Rows in parts whose logits fit a processor's cache."""
+    budget = CHUNK_LOGITS.get(readout.features.device.type, 1 << 24)
+    size = max(1, budget // readout.vocabulary)
+    for begin in range(0, len(readout.features), size):
+        yield slice(begin, begin + size)
 
 
 _LINEAR_HEAD: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()

@@ -1,0 +1,234 @@
+"""A sentence's score is the sum of its tokens' log-probabilities behind an explicit prefix."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from babyllama.distillation.loss import Pool
+from babyllama.distillation.teachers import Teachers
+from babyllama.errors import BabyllamaError, CorruptDataError
+from babyllama.evaluation import scoring
+from babyllama.evaluation.minimal_pairs import Paradigm, sentences, summarise
+from babyllama.evaluation.scoring import (
+    Scorer,
+    encode,
+    ensemble_scorer,
+    model_scorer,
+    prefix_ids,
+    score,
+)
+from babyllama.models import readout
+from babyllama.recipe import Prefix
+
+Build = Callable[..., PreTrainedModel]
+VOCABULARY = 275
+PREFIXES: tuple[Prefix, ...] = get_args(Prefix)
+SENTENCES = [
+    "The heron waits.",
+    "The heron wait.",
+    "Water is still until the heron waits in the reeds",
+    "a",
+    "the reeds",
+    "the reeds",
+    "<s> is no token here </s>",
+]
+
+
+def scores_of(
+    model: Scorer,
+    tokenizer: Any,
+    texts: Sequence[str] = SENTENCES,
+    prefix: Prefix = "newline",
+    positions: int = 48,
+) -> npt.NDArray[np.float64]:
+    rows = encode(tokenizer, texts, prefix)
+    device = torch.device("cpu")
+    return score(model, rows, vocabulary=VOCABULARY, positions=positions, device=device)
+
+
+def uniform(ids: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    """A model that knows nothing."""
+    assert ids.shape == following.shape
+    return torch.full(ids.shape, -math.log(VOCABULARY))
+
+
+@torch.no_grad()
+def one_at_a_time(model: PreTrainedModel, tokenizer: Any, text: str, prefix: Prefix) -> float:
+    """The score by its definition: a sentence alone, a token after the other."""
+    plain = tokenizer.backend_tokenizer
+    plain.encode_special_tokens = True
+    before = {"none": [], "<s>": [1], "</s>": [2], "newline": plain.encode("\n").ids}[prefix]
+    ids = before + plain.encode(text).ids
+    plain.encode_special_tokens = False
+    total = 0.0
+    for position in range(max(1, len(before)), len(ids)):
+        logits = model(input_ids=torch.tensor([ids[:position]])).logits[0, -1]
+        total += float(logits.double().log_softmax(-1)[ids[position]])
+    return total
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "cohere"])  # the last scales its logits
+def test_a_score_is_the_sum_of_log_probabilities_of_a_sentence_alone(
+    build: Build, tokenizer: Any, kind: str, prefix: Prefix
+) -> None:
+    model = build(kind)
+    expected = [one_at_a_time(model, tokenizer, text, prefix) for text in SENTENCES]
+    found = scores_of(model_scorer(model), tokenizer, prefix=prefix)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.ptp(expected) > 1
+
+
+@pytest.mark.parametrize("budget", [1, 9_000, 1 << 23])
+def test_a_score_does_not_depend_on_the_batch_or_on_its_place(
+    build: Build, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    model = model_scorer(build("gpt2"))
+    texts = [f"the {noun} {verb}" for noun in ("reed", "heron") for verb in ("is", "waits")] * 2
+    alone = [scores_of(model, tokenizer, [text])[0] for text in texts]
+    monkeypatch.setattr(scoring, "LOGITS_BUDGET", budget)
+    np.testing.assert_allclose(scores_of(model, tokenizer, texts), alone, atol=1e-4)
+    np.testing.assert_allclose(scores_of(model, tokenizer, texts[::-1]), alone[::-1], atol=1e-4)
+
+
+def test_no_batch_exceeds_the_budget_of_logits_or_holds_padding(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "LOGITS_BUDGET", VOCABULARY * 60)
+    shapes = []
+
+    def model(ids: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(ids.shape))
+        assert (ids != tokenizer.pad_token_id).all()
+        return uniform(ids, following)
+
+    texts = [word * n for n in range(1, 9) for word in ("x", "y", "z", "q", "j", "k")]
+    scores_of(model, tokenizer, texts)
+    assert all(rows * (length + 1) <= 60 for rows, length in shapes)
+    assert max(rows for rows, _ in shapes) > 1
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_prefix_is_not_itself_scored_and_without_one_the_first_token_is_not(
+    tokenizer: Any, prefix: Prefix
+) -> None:
+    text = "The heron waits."
+    tokens = len(tokenizer(text)["input_ids"])
+    scored = tokens - 1 if prefix == "none" else tokens
+    [found] = scores_of(uniform, tokenizer, [text], prefix)
+    assert found == pytest.approx(-scored * math.log(VOCABULARY), rel=1e-6)
+
+
+def test_the_prefix_conditions_the_sentence(build: Build, tokenizer: Any) -> None:
+    model = model_scorer(build())
+    found = {prefix: scores_of(model, tokenizer, ["the reeds"], prefix)[0] for prefix in PREFIXES}
+    assert len({round(value, 3) for value in found.values()}) == 4
+
+
+def test_prefixes_are_the_tokens_that_they_name(tokenizer: Any) -> None:
+    [newline] = tokenizer("\n")["input_ids"]
+    assert [prefix_ids(tokenizer, p) for p in PREFIXES] == [[], [1], [2], [newline]]
+
+
+def test_a_sentence_is_encoded_without_a_leading_space_and_without_special_tokens(
+    tokenizer: Any,
+) -> None:
+    [newline] = tokenizer("\n")["input_ids"]
+    [plain, spelt_out] = encode(tokenizer, ["The", "<s>"], "newline")
+    assert plain == (newline, *tokenizer("The")["input_ids"])
+    assert tokenizer.bos_token_id not in spelt_out
+
+
+def test_a_prefix_that_the_tokenizer_lacks_is_refused() -> None:
+    class Bare:
+        bos_token_id = None
+        eos_token_id = 7
+
+    assert prefix_ids(Bare(), "</s>") == [7]
+    with pytest.raises(BabyllamaError, match=r"evaluation\.prefix: the tokenizer has no <s>"):
+        prefix_ids(Bare(), "<s>")
+
+
+def test_sentences_with_the_same_ids_tie_exactly_and_count_as_half(
+    build: Build, tokenizer: Any
+) -> None:
+    suite = [Paradigm("p", "p", [("the reeds", "the reeds"), ("\ufb01sh", "fish")])]
+    scores = scores_of(model_scorer(build()), tokenizer, sentences(suite))
+    [row] = summarise(suite, scores)["paradigms"]
+    assert (row["accuracy"], row["ties"], row["n"]) == (0.5, 2, 2)
+
+
+def test_equal_sentences_are_scored_once(tokenizer: Any) -> None:
+    rows = 0
+
+    def model(ids: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+        nonlocal rows
+        rows += len(ids)
+        return uniform(ids, following)
+
+    scores_of(model, tokenizer, ["the reeds"] * 5 + ["the heron"])
+    assert rows == 2
+
+
+def test_a_sentence_longer_than_the_positions_is_refused(build: Build, tokenizer: Any) -> None:
+    model = build("gpt2", positions=16)
+    text = "x" * 16
+    with pytest.raises(BabyllamaError, match=r"a sentence of 17 tokens .* 16 positions"):
+        scores_of(model_scorer(model), tokenizer, ["a", text], positions=16)
+    assert len(scores_of(model_scorer(model), tokenizer, ["a", text[1:]], positions=16)) == 2
+
+
+def test_a_sentence_without_text_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(CorruptDataError, match="sentence '' has no tokens"):
+        encode(tokenizer, ["the reeds", ""], "newline")
+
+
+def test_no_sentences_give_no_scores(tokenizer: Any) -> None:
+    assert scores_of(uniform, tokenizer, []).shape == (0,)
+
+
+def test_a_model_that_gives_no_numbers_is_refused(build: Build, tokenizer: Any) -> None:
+    model = build()
+    next(model.parameters()).data.fill_(math.nan)
+    with pytest.raises(BabyllamaError, match=r"2 of 2 sentences have no finite log-probability"):
+        scores_of(model_scorer(model), tokenizer, ["the reeds", "the heron"])
+
+
+def test_dropout_does_not_act_on_a_score(build: Build, tokenizer: Any) -> None:
+    model = model_scorer(build("gpt2", dropout=0.5).train())
+    assert scores_of(model, tokenizer).tolist() == scores_of(model, tokenizer).tolist()
+
+
+@pytest.mark.parametrize("pool", get_args(Pool))
+def test_an_ensemble_of_one_teacher_scores_as_that_teacher(
+    build: Build, tokenizer: Any, pool: Pool
+) -> None:
+    teachers = Teachers({"only": build("gpt2")})
+    found = scores_of(ensemble_scorer(teachers, pool), tokenizer)
+    expected = scores_of(model_scorer(build("gpt2")), tokenizer)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("pool", get_args(Pool))
+@pytest.mark.parametrize("chunk", [1, 700, 1 << 20])
+def test_an_ensemble_scores_by_its_pooled_log_probabilities(
+    build: Build, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, pool: Pool, chunk: int
+) -> None:
+    monkeypatch.setitem(readout.CHUNK_LOGITS, "cpu", chunk)
+    models = {"llama": build("llama"), "gpt2": build("gpt2")}
+    teachers = Teachers(models, {"llama": 3.0})
+    expected = []
+    for row in encode(tokenizer, SENTENCES, "newline"):
+        ids = torch.tensor([row])
+        pooled = teachers.log_probabilities(ids[:, :-1], pool)
+        expected.append(float(pooled.gather(2, ids[:, 1:, None]).sum()))
+    found = scores_of(ensemble_scorer(teachers, pool), tokenizer)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    for model in models.values():
+        assert abs(found - scores_of(model_scorer(model), tokenizer)).max() > 0.1

@@ -1,0 +1,87 @@
+"""Operations and parameters, against a count by hand and against torch's own counter."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from babyllama.errors import RecipeError
+from babyllama.models.architectures import model_config
+from babyllama.models.costs import (
+    forward_flops_per_token,
+    meta_model,
+    parameter_count,
+    training_flops_per_token,
+)
+from babyllama.recipe import Architecture
+
+Tiny = Callable[..., Architecture]
+Build = Callable[..., PreTrainedModel]
+V, D, F, LAYERS, T = 300, 16, 24, 2, 32  # as in the fixtures
+ATTENTION = 4 * D * T
+
+
+def test_the_operations_of_a_llama_are_those_counted_by_hand(build: Build) -> None:
+    projections, feed_forward = 4 * D * D, 3 * D * F
+    by_hand = LAYERS * (2 * (projections + feed_forward) + ATTENTION) + 2 * V * D
+    assert forward_flops_per_token(build("llama"), T) == by_hand
+
+
+def test_a_tied_head_counts_once_and_a_table_of_positions_not_at_all(build: Build) -> None:
+    projections, feed_forward = 4 * D * D, 2 * D * F
+    by_hand = LAYERS * (2 * (projections + feed_forward) + ATTENTION) + 2 * V * D
+    assert forward_flops_per_token(build("gpt2"), T) == by_hand
+
+
+def test_tying_the_head_of_a_model_changes_its_parameters_and_not_its_operations(
+    build: Build,
+) -> None:
+    free, tied = build("llama"), build("llama", options={"tie_word_embeddings": True})
+    assert parameter_count(free) - parameter_count(tied) == V * D
+    assert forward_flops_per_token(free, T) == forward_flops_per_token(tied, T)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gptj", "opt", "gpt_neox"])
+def test_operations_agree_with_the_counter_of_torch(build: Build, kind: str) -> None:
+    model = build(kind, width=64, feed_forward=96)
+    model.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=torch.full((3, T), 5), use_cache=False)
+    expected = counter.get_total_flops() / (3 * T)
+    assert forward_flops_per_token(model, T) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_training_step_costs_three_forward_passes(build: Build) -> None:
+    model = build("llama", width=64, feed_forward=96)
+    model.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=torch.full((3, T), 5), use_cache=False).logits.sum().backward()
+    expected = counter.get_total_flops() / (3 * T)
+    assert training_flops_per_token(model, T) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_longer_sequence_costs_more_attention_alone(build: Build) -> None:
+    model = build("llama")
+    longer = forward_flops_per_token(model, 2 * T) - forward_flops_per_token(model, T)
+    assert longer == LAYERS * ATTENTION
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_model_without_memory_counts_as_the_real_one(build: Build, tiny: Tiny, kind: str) -> None:
+    ghost, real = meta_model(model_config(tiny(kind), V, (0, 1, 2))), build(kind)
+    assert {parameter.device.type for parameter in ghost.parameters()} == {"meta"}
+    assert parameter_count(ghost) == parameter_count(real)
+    assert forward_flops_per_token(ghost, T) == forward_flops_per_token(real, T)
+
+
+def test_parameters_that_are_tied_count_once(build: Build) -> None:
+    layer = 4 * D * D + 4 * D + 2 * D * F + F + D + 4 * D  # weights, biases, two norms
+    assert parameter_count(build("gpt2")) == V * D + T * D + LAYERS * layer + 2 * D
+
+
+def test_a_model_that_cannot_be_built_is_refused_without_memory_too(tiny: Tiny) -> None:
+    config = model_config(tiny(options={"hidden_act": "wobble"}), V, (0, 1, 2))
+    with pytest.raises(RecipeError, match="wobble"):
+        meta_model(config)

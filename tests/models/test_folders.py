@@ -1,0 +1,177 @@
+"""A model folder is one that plain transformers reads, and a bad one is refused by name."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
+from babyllama.models.folders import (
+    check_same_tokenizer,
+    folder_digest,
+    load_config,
+    load_model,
+    save_model,
+)
+from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+
+Build = Callable[..., PreTrainedModel]
+IDS = torch.arange(3, 19).view(2, 8)
+
+
+def logits_of(model: PreTrainedModel) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.as_tensor(model(input_ids=IDS).logits)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, build: Build, tokenizer_folder: Path) -> Path:
+    """A saved llama."""
+    save_model(build(), tokenizer_folder, tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gptj", "opt"])
+def test_plain_transformers_gives_the_logits_of_the_model_that_was_saved(
+    tmp_path: Path, build: Build, tokenizer_folder: Path, kind: str
+) -> None:
+    model = build(kind)
+    save_model(model, tokenizer_folder, tmp_path)
+    plain = AutoModelForCausalLM.from_pretrained(str(tmp_path))
+    torch.testing.assert_close(logits_of(plain), logits_of(model), rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits_of(load_model(tmp_path)), logits_of(model), rtol=0, atol=1e-5)
+
+
+def test_a_model_comes_with_its_tokenizer(folder: Path, tokenizer_folder: Path) -> None:
+    text = "the heron waits, <s> and waits\n"
+    ours, theirs = (AutoTokenizer.from_pretrained(str(f)) for f in (tokenizer_folder, folder))
+    assert theirs(text)["input_ids"] == ours(text)["input_ids"]
+
+
+def test_weights_are_saved_as_safetensors_alone(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert {Path(name).suffix for name in names} == {".json", ".safetensors"}
+
+
+def test_a_loaded_model_is_float32_and_in_evaluation_mode(
+    tmp_path: Path, build: Build, tokenizer_folder: Path
+) -> None:
+    save_model(build(dropout=0.5).bfloat16().train(), tokenizer_folder, tmp_path)
+    model = load_model(tmp_path)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not any(module.training for module in model.modules())
+
+
+def test_a_configuration_is_read_without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    assert load_config(folder).hidden_size == 16
+
+
+@pytest.mark.parametrize("read", [load_model, load_config, folder_digest])
+def test_a_missing_folder_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    with pytest.raises(RecipeError, match=r"model folder .*gone does not exist: check the path"):
+        read(tmp_path / "gone")
+
+
+def _drop_a_weight(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _widen(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 32}))
+
+
+def _pickle(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "no causal model as safetensors"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"0" * 99), "safetensors"),
+        (lambda folder: (folder / "config.json").unlink(), "no causal model as safetensors"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "no causal model"),
+        (_pickle, "no causal model as safetensors"),
+        (_widen, "no causal model"),
+        (_drop_a_weight, r"lacks weights of the model .*model\.layers\.1\.mlp\.up_proj\.weight"),
+    ],
+    ids=["no weights", "damaged", "no config", "empty config", "pickle", "sizes", "weight gone"],
+)
+def test_a_folder_without_a_whole_model_is_corrupt_and_named(
+    folder: Path, damage: Callable[[Path], Any], message: str
+) -> None:
+    damage(folder)
+    with pytest.raises(CorruptDataError, match=rf"{re.escape(str(folder))}[^\n]*{message}[^\n]*$"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "opt"])
+def test_a_tied_head_is_no_missing_weight(
+    tmp_path: Path, build: Build, tokenizer_folder: Path, kind: str
+) -> None:
+    save_model(build(kind), tokenizer_folder, tmp_path)
+    assert not any("lm_head" in name for name in load_file(tmp_path / "model.safetensors"))
+    model: Any = load_model(tmp_path)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_an_unreadable_configuration_is_corrupt(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+    with pytest.raises(CorruptDataError, match=r"holds no readable config\.json"):
+        load_config(folder)
+
+
+def test_a_checkpoint_with_the_tokenizer_of_the_run_is_taken(
+    folder: Path, tokenizer_folder: Path
+) -> None:
+    check_same_tokenizer("heron", folder, load_tokenizer(tokenizer_folder))
+
+
+def test_a_checkpoint_with_another_tokenizer_is_refused_by_name(
+    folder: Path, tmp_path: Path
+) -> None:
+    save_tokenizer(train_tokenizer(["a kettle, a ladle, a saucepan\n" * 3], 275), tmp_path)
+    with pytest.raises(BabyllamaError, match=r"model heron .*model\) has another .* model differ"):
+        check_same_tokenizer("heron", folder, load_tokenizer(tmp_path))
+
+
+def test_a_checkpoint_that_normalises_differently_is_refused(
+    folder: Path, tokenizer_folder: Path
+) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace('"NFKC"', '"NFC"'))
+    with pytest.raises(BabyllamaError, match=r": normalizer differ;"):
+        check_same_tokenizer("heron", folder, load_tokenizer(tokenizer_folder))
+
+
+def test_a_checkpoint_without_a_tokenizer_is_corrupt(folder: Path, tokenizer_folder: Path) -> None:
+    for path in folder.glob("*token*"):
+        path.unlink()
+    with pytest.raises(CorruptDataError, match="no usable tokenizer in"):
+        check_same_tokenizer("heron", folder, load_tokenizer(tokenizer_folder))
+
+
+def test_the_digest_of_a_folder_changes_with_its_weights_and_its_configuration(
+    folder: Path, tmp_path: Path, build: Build, tokenizer_folder: Path
+) -> None:
+    digest = folder_digest(folder)
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "notes.txt").write_text("not part of the model")
+    assert folder_digest(tmp_path / "copy") == digest
+    save_model(build(seed=2), tokenizer_folder, folder)
+    assert folder_digest(folder) != digest
+    _widen(tmp_path / "copy")
+    assert folder_digest(tmp_path / "copy") != digest

@@ -1,0 +1,324 @@
+"""Whole runs in processes of their own: made once, shared, continued, stopped and taken up."""
+
+import json
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from babyllama.resolve import load_recipe
+from tiny import LLAMA, TRAINING, Command, Finished, babyllama, recipe, started, write_recipe
+
+STAGES = [
+    "corpus",
+    "tokenizer",
+    "tokens",
+    "models/llama",
+    "models/gpt2",
+    "models/student",
+    "models/control",
+    "scores/llama/pairs",
+    "scores/gpt2/pairs",
+    "scores/student/pairs",
+    "scores/control/pairs",
+    "scores/ensemble/pairs",
+    "samples",
+]
+
+
+def made(command: Finished) -> list[str]:
+    return re.findall(r"^made +(\S+)", command.err, re.MULTILINE)
+
+
+def up_to_date(command: Finished) -> list[str]:
+    return re.findall(r"^up to date +(\S+)", command.err, re.MULTILINE)
+
+
+def times(store: Path) -> dict[Path, int]:
+    return {path: path.lstat().st_mtime_ns for path in store.rglob("*")}
+
+
+def weights(run: Path, model: str) -> dict[str, torch.Tensor]:
+    return load_file(run / "models" / model / "model.safetensors")
+
+
+def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))
+
+
+def status(run: Path) -> str:
+    return str(read(run / "status.json")["state"])
+
+
+def test_a_first_run_makes_every_stage_and_the_report(finished: Path) -> None:
+    run = finished / "runs" / "first"
+    assert [row["stage"] for row in read(run / "stages.json")] == STAGES
+    for name in STAGES:
+        place = run / (f"{name}.json" if name.startswith("scores/") else name)
+        assert place.is_symlink()
+        assert place.exists()
+    assert status(run) == "done"
+    page = (run / "report" / "index.html").read_text("utf-8")
+    assert "student" in page
+    assert "ensemble" in page
+    scores = read(run / "scores" / "ensemble" / "pairs.json")
+    assert (scores["model"], scores["suite"]) == ("ensemble", "pairs")
+    assert {path.name for path in (finished / "runs").iterdir()} == {".store", "first"}
+
+
+def test_the_recipe_of_a_run_is_that_run_again(finished: Path, data: Path) -> None:
+    kept = finished / "runs" / "first" / "recipe.yaml"
+    assert load_recipe(str(kept)) == load_recipe(str(data / "tiny.yaml"))
+
+
+def test_the_same_command_again_does_nothing_twice(copied: Path, data: Path) -> None:
+    before = times(copied / "runs" / ".store")
+    begun = time.monotonic()
+    again = babyllama(copied, "run", data / "tiny.yaml", "--run-dir", "runs/first")
+    assert again.code == 0, again.err
+    assert up_to_date(again) == STAGES
+    assert made(again) == []
+    assert time.monotonic() - begun < 20
+    assert times(copied / "runs" / ".store") == before
+
+
+def test_a_neighbouring_run_shares_what_it_has_in_common(copied: Path, data: Path) -> None:
+    command = babyllama(
+        copied, "run", data / "tiny.yaml", "distillation.temperature=1", "--run-dir", "runs/t1"
+    )
+    assert command.code == 0, command.err
+    assert made(command) == ["models/student", "scores/student/pairs", "samples"]
+    first, second = copied / "runs" / "first", copied / "runs" / "t1"
+    for name in ("corpus", "tokenizer", "tokens", "models/llama", "models/gpt2", "models/control"):
+        assert (first / name).resolve() == (second / name).resolve()
+    assert (first / "models" / "student").resolve() != (second / "models" / "student").resolve()
+    assert not same_weights(weights(first, "student"), weights(second, "student"))
+
+
+def test_a_changed_setting_redoes_what_depends_on_it_and_says_so(copied: Path, data: Path) -> None:
+    before = times(copied / "runs" / ".store")
+    command = babyllama(
+        copied,
+        "run",
+        data / "tiny.yaml",
+        "models.gpt2.training.learning_rate=5e-3",
+        "--run-dir",
+        "runs/first",
+    )
+    assert command.code == 0, command.err
+    assert made(command) == [
+        "models/gpt2",
+        "models/student",
+        "scores/gpt2/pairs",
+        "scores/student/pairs",
+        "scores/ensemble/pairs",
+        "samples",
+    ]
+    assert "making     models/gpt2  (training.learning_rate 0.002 -> 0.005)" in command.err
+    assert "making     models/student  (models/gpt2 changed)" in command.err
+    after = times(copied / "runs" / ".store")
+    assert {path: after[path] for path in before if path.name != ".store"} == before
+
+
+def test_a_model_that_is_gone_from_the_recipe_is_gone_from_the_run(
+    copied: Path, data: Path
+) -> None:
+    raw = recipe(data)
+    del raw["models"]["control"]
+    write_recipe(copied / "less.yaml", raw)
+    command = babyllama(copied, "run", "less.yaml", "--run-dir", "runs/first")
+    assert command.code == 0, command.err
+    assert made(command) == []
+    assert "control" not in (copied / "runs/first/report/index.html").read_text("utf-8")
+
+
+def alone(data: Path, **training: Any) -> dict[str, Any]:
+    """A recipe with one model, that trains long enough to be interrupted."""
+    long = {"epochs": 8, "checkpoint_minutes": 0.002, "weight_decay": 0.1} | training
+    architecture = LLAMA | {"type": "gpt2", "dropout": 0.1}
+    return recipe(data, models={"a": {"architecture": architecture}}, training=TRAINING | long)
+
+
+def wait_for(found: Callable[[], object], command: Command) -> None:
+    end = time.monotonic() + 60
+    while not found():
+        assert command.process.is_alive(), command.err
+        assert time.monotonic() < end, command.err
+        time.sleep(0.01)
+
+
+def trained_steps(store: Path) -> int:
+    logs = [*store.glob("model-*.partial/log.jsonl")]
+    return logs[0].read_text("utf-8").count('"kind": "step"') if logs else 0
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    write_recipe(folder / "alone.yaml", alone(data))
+    command = babyllama(folder, "run", "alone.yaml", "--run-dir", "runs/a")
+    assert command.code == 0, command.err
+    return folder / "runs" / "a"
+
+
+def interrupted(data: Path, folder: Path, number: int) -> Finished:
+    """A run that got a signal in the middle of its training."""
+    store = folder / "runs" / ".store"
+    write_recipe(folder / "alone.yaml", alone(data))
+    with started(folder, "run", "alone.yaml", "--run-dir", "runs/a") as command:
+        wait_for(lambda: trained_steps(store) > 20 and any(store.rglob("step-*")), command)
+        command.send(number)
+        return command.finish()
+
+
+def finish_and_compare(folder: Path, uninterrupted: Path) -> None:
+    again = babyllama(folder, "run", "alone.yaml", "--run-dir", "runs/a")
+    assert again.code == 0, again.err
+    assert "going on with models/a" in again.err
+    assert up_to_date(again) == ["corpus", "tokenizer", "tokens"]
+    assert same_weights(weights(folder / "runs" / "a", "a"), weights(uninterrupted, "a"))
+    ours, theirs = (r / "models" / "a" / "log.jsonl" for r in (folder / "runs/a", uninterrupted))
+    assert losses(ours) == losses(theirs)
+    assert not [*(folder / "runs" / ".store").glob("*.partial")]
+
+
+def losses(log: Path) -> list[tuple[int, float]]:
+    rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    return [(row["step"], row["cross_entropy"]) for row in rows]
+
+
+def test_ctrl_c_in_a_training_stops_cleanly_and_the_same_command_goes_on(
+    data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    stopped = interrupted(data, tmp_path, signal.SIGINT)
+    assert stopped.code == 75
+    assert len(stopped.error_lines) == 1
+    pattern = r"a stopped at step \d+; run the same command again to go on"
+    assert re.fullmatch(pattern, stopped.error_lines[0])
+    assert status(tmp_path / "runs" / "a") == "stopped"
+    finish_and_compare(tmp_path, uninterrupted)
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(
+    data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    assert interrupted(data, tmp_path, signal.SIGKILL).code == -signal.SIGKILL
+    finish_and_compare(tmp_path, uninterrupted)
+
+
+def test_ctrl_c_between_trainings_stops_cleanly_too(data: Path, tmp_path: Path) -> None:
+    raw = recipe(data)
+    raw["evaluation"]["suites"]["generated"] = "builtin:paradigms"
+    write_recipe(tmp_path / "r.yaml", raw)
+    with started(tmp_path, "run", "r.yaml", "--run-dir", "runs/a") as command:
+        wait_for(lambda: "making     suites/generated" in command.err, command)
+        command.send(signal.SIGINT)
+        stopped = command.finish()
+    assert stopped.code == 75
+    assert stopped.error_lines == ["stopped; run the same command again to go on"]
+    assert status(tmp_path / "runs" / "a") == "stopped"
+    left = {path.name.partition("-")[0] for path in (tmp_path / "runs" / ".store").iterdir()}
+    assert left == {"corpus", "tokenizer", "tokens"}
+
+
+def test_the_built_in_pairs_of_a_corpus_are_scored(data: Path, copied: Path) -> None:
+    raw = recipe(data)
+    raw["evaluation"] = {"suites": {"generated": "builtin:paradigms"}}
+    write_recipe(copied / "r.yaml", raw)
+    command = babyllama(copied, "run", "r.yaml", "--run-dir", "runs/first")
+    assert command.code == 0, command.err
+    scores = read(copied / "runs" / "first" / "scores" / "student" / "generated.json")
+    assert len(scores["paradigms"]) >= 4
+    assert scores["convention"] == {"prefix": "newline", "score": "sum", "ties": "half"}
+    assert not (copied / "runs" / "first" / "scores" / "student" / "pairs.json").exists()
+
+
+def test_chains_self_distillation_and_many_students_are_recipes(data: Path, copied: Path) -> None:
+    run = copied / "runs" / "first"
+    outside = shutil.copytree(run / "models" / "gpt2", copied / "outside")
+    models = {
+        "second": {"twin_of": "first", "teachers": ["llama", "outside"], **temperature(1.0)},
+        "first": {"architecture": LLAMA, "teachers": ["llama", "outside"], **temperature(2.0)},
+        "reborn": {"twin_of": "llama", "teachers": ["llama"], "seed": 2},
+        "again": {"twin_of": "reborn", "teachers": ["reborn"], "seed": 3},
+        "tuned": {"checkpoint": str(outside), "training": {}, "teachers": ["again"]},
+        "llama": {"architecture": LLAMA},
+        "outside": {"checkpoint": str(outside)},
+    }
+    write_recipe(copied / "many.yaml", recipe(data, models=models))
+    command = babyllama(copied, "run", "many.yaml", "--run-dir", "runs/many")
+    assert command.code == 0, command.err
+    order = [name for name in made(command) if name.startswith("models/")]
+    assert order == [f"models/{n}" for n in ("outside", "second", "first", *CHAIN)]
+    many = copied / "runs" / "many"
+    assert "models/llama" in up_to_date(command)
+    assert (many / "models" / "llama").resolve() == (run / "models" / "llama").resolve()
+    assert same_weights(weights(many, "outside"), weights(run, "gpt2"))
+    assert not (many / "models" / "outside" / "training.json").exists()
+    facts = {
+        name: read(many / "models" / name / "training.json") for name in models if name != "outside"
+    }
+    assert facts["again"]["teachers"] == ["reborn"]
+    assert facts["tuned"]["architecture"] == "gpt2"
+    assert facts["again"]["teacher_words_seen"] == pytest.approx(2 * facts["llama"]["words_seen"])
+    ensembles = [path.name for path in (many / "scores").iterdir() if "ensemble" in path.name]
+    assert ensembles == ["ensemble"]
+
+
+CHAIN = ("reborn", "again", "tuned")
+
+
+def temperature(value: float) -> dict[str, Any]:
+    return {"distillation": {"temperature": value}}
+
+
+def test_a_model_folder_is_plain_transformers_with_the_logits_of_the_training(
+    finished: Path,
+) -> None:
+    from babyllama.models.folders import load_model
+    from babyllama.tokens.tokenizer import load_tokenizer
+
+    run = finished / "runs" / "first"
+    for name in ("llama", "gpt2", "student"):
+        model_folder = run / "models" / name
+        theirs = AutoModelForCausalLM.from_pretrained(model_folder)
+        tokenizer = AutoTokenizer.from_pretrained(model_folder)
+        text = "The old king is happy and he saw this dog .\nThe girls are\n"
+        ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids
+        ours = load_tokenizer(run / "tokenizer")
+        assert ours(text, add_special_tokens=False).input_ids == ids[0].tolist()
+        with torch.no_grad():
+            expected = load_model(model_folder)(input_ids=ids).logits
+            assert torch.allclose(theirs(ids).logits, expected, atol=1e-5)
+
+
+def test_the_saved_model_has_the_validation_loss_of_the_training(finished: Path) -> None:
+    """The numbers of the last epoch are those of the weights in the folder."""
+    from babyllama.tokens.batches import validation_batches
+    from babyllama.tokens.packing import read_packed
+
+    run = finished / "runs" / "first"
+    model = AutoModelForCausalLM.from_pretrained(run / "models" / "student")
+    dev = read_packed(run / "tokens", "dev")
+    batches = validation_batches(dev.ids, 16, chunks=8, seed=1, batch_size=8)
+    nats, count = 0.0, 0
+    with torch.no_grad():
+        for batch in batches:
+            logits = model(batch.input_ids).logits[:, :-1].flatten(0, 1)
+            labels = batch.labels[:, :-1].flatten()
+            nats += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            count += len(labels)
+    recorded = read(run / "models" / "student" / "training.json")["validation"]["cross_entropy"]
+    assert nats / count == pytest.approx(recorded, abs=1e-5)

@@ -1,0 +1,154 @@
+"""A training that was interrupted ends as one that was not, bit for bit."""
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_jobs import STEPS_PER_EPOCH, assert_equal_weights, new_job, new_model, new_teachers, run
+
+from babyllama.errors import StoppedError
+from babyllama.tokens.batches import Batch, ChunkOrder
+from babyllama.training.trainer import Job
+
+MIDDLE, EDGE = STEPS_PER_EPOCH + 1, STEPS_PER_EPOCH
+
+
+@dataclass(frozen=True)
+class Eventful(ChunkOrder):
+    """Something happens while a given step, counted from 1, runs."""
+
+    at: int = 0
+    event: Callable[[], None] = lambda: None
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        if epoch * self.steps_per_epoch + step + 1 == self.at:
+            self.event()
+        return super().batch(epoch, step)
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def kill() -> None:
+    raise RuntimeError("the machine went down")
+
+
+def with_event(job: Job, at: int, event: Callable[[], None]) -> Job:
+    held = {f.name: getattr(job.order, f.name) for f in fields(ChunkOrder)}
+    values = {f.name: getattr(job, f.name) for f in fields(job)}
+    return Job(**values | {"order": Eventful(**held, at=at, event=event)})
+
+
+def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
+
+
+def log(work: Path) -> list[dict[str, Any]]:
+    lines = (work / "log.jsonl").read_text("utf-8").splitlines()
+    return without_time([json.loads(line) for line in lines])
+
+
+def dropping(**settings: Any) -> Job:
+    return new_job(model=new_model("gpt2", dropout=0.3), micro_batch=4, **settings)
+
+
+KINDS = {
+    "teacher": lambda: new_job(weight_decay=0.1),
+    "accumulating": lambda: new_job(micro_batch=3),
+    "dropping": dropping,
+    "distilled": lambda: new_job(teachers=new_teachers()),
+    "distilled with dropout": lambda: dropping(teachers=new_teachers()),
+    "bf16": lambda: new_job(precision="bf16"),
+    "keeping the best": lambda: new_job(keep="best", epochs=3, learning_rate=0.3),
+}
+
+
+def assert_same_end(work: Path, new: Callable[[], Job], resumed: Job, summary: Any) -> None:
+    """That `resumed`, trained in `work`, ended as one that is trained now without a break."""
+    whole = new()
+    expected = run(whole, work.with_name("uninterrupted"))
+    assert without_time([summary]) == without_time([expected])
+    assert log(work) == log(work.with_name("uninterrupted"))
+    assert_equal_weights(resumed.model, whole.model)
+
+
+@pytest.mark.parametrize("at", [MIDDLE, EDGE])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stopped_training_goes_on_as_if_it_had_not_been(
+    kind: str, at: int, tmp_path: Path
+) -> None:
+    new, work = KINDS[kind], tmp_path / "work"
+    with pytest.raises(StoppedError, match=f"tiny stopped at step {at}"):
+        run(with_event(new(), at, interrupt), work)
+    assert log(work)[-1]["step"] == at
+    resumed = new()
+    assert_same_end(work, new, resumed, run(resumed, work))
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with pytest.raises(RuntimeError, match="went down"):
+        run(with_event(new_job(), MIDDLE + 1, kill), work)
+    with (work / "log.jsonl").open("a", encoding="utf-8") as half:
+        half.write('{"kind": "step", "st')
+    assert [row["step"] for row in log_until_half(work)] == [1, 2, 3, 3, 4]
+    resumed = new_job()
+    assert_same_end(work, new_job, resumed, run(resumed, work))
+
+
+def log_until_half(work: Path) -> list[dict[str, Any]]:
+    return [json.loads(row) for row in (work / "log.jsonl").read_text("utf-8").splitlines()[:-1]]
+
+
+def test_a_spoilt_checkpoint_costs_time_and_nothing_else(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with pytest.raises(StoppedError):
+        run(with_event(new_job(), MIDDLE, interrupt), work)
+    newest = work / "checkpoints" / f"step-{MIDDLE:08d}"
+    (newest / "model.safetensors").write_bytes(b"")
+    resumed = new_job()
+    with pytest.warns(UserWarning, match=newest.name):
+        summary = run(resumed, work)
+    assert_same_end(work, new_job, resumed, summary)
+
+
+def test_a_finished_training_that_is_called_again_trains_no_more(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(new_job(), work)
+    again = with_event(new_job(), 1, kill)
+    assert_same_end(work, new_job, again, run(again, work))
+
+
+def test_a_stop_in_the_last_step_lets_the_training_finish(tmp_path: Path) -> None:
+    job = with_event(new_job(epochs=1), STEPS_PER_EPOCH, interrupt)
+    assert run(job, tmp_path / "work")["steps"] == STEPS_PER_EPOCH
+
+
+def test_checkpoints_are_written_when_they_are_due(tmp_path: Path) -> None:
+    for minutes, kept in ((1e-9, ["step-00000001", "step-00000002"]), (60, [])):
+        work = tmp_path / str(minutes)
+        with pytest.raises(RuntimeError):
+            run(with_event(new_job(checkpoint_minutes=minutes), 3, kill), work)
+        assert sorted(path.name for path in work.glob("checkpoints/*")) == kept
+
+
+def test_time_spent_before_a_stop_counts(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with pytest.raises(StoppedError):
+        run(with_event(new_job(), MIDDLE, interrupt), work)
+    state = work / "checkpoints" / f"step-{MIDDLE:08d}" / "state.json"
+    before = json.loads(state.read_text("utf-8"))["seconds"]
+    assert before > 0
+    assert run(new_job(), work)["seconds"] > before
+
+
+def test_handlers_are_given_back_after_a_stop(tmp_path: Path) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(StoppedError):
+        run(with_event(new_job(), 2, interrupt), tmp_path / "work")
+    assert signal.getsignal(signal.SIGINT) == handler
