@@ -332,7 +332,7 @@ def test_a_full_disk(
     command = babyllama(tmp_path, *run)
     message = one_line(command, 1)
     assert "the disk is full: free space or choose a --run-dir on another disk" in message
-    print(command.err, [*(small_disk/"runs"/".store").rglob("*")])
+    print(command.err, [*(small_disk / "runs" / ".store").rglob("*")])
     assert command.err.splitlines()[-2] == f"making     {stage}"
     finished = times(small_disk / "runs" / ".store")
     (small_disk / "ballast").unlink()

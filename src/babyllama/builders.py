@@ -212,7 +212,7 @@ def make_suite(recipe: Recipe, corpus: Path, out: Path) -> None:
 
 def make_scores(
     name: str, suite_name: str, *, scorer: Scorer, positions: int, tokenizer: Path,
-    suite: Path, prefix: Prefix, device: torch.device, out: Path,
+    suite: Path, prefix: Prefix, precision: str, device: torch.device, out: Path,
 ) -> None:  # fmt: skip
     """The accuracies of one model, or of one ensemble, on one suite."""
     started = time.monotonic()
@@ -229,7 +229,7 @@ def make_scores(
     result = {
         "model": name,
         "suite": suite_name,
-        "convention": {"prefix": prefix, "score": "sum", "ties": "half"},
+        "convention": {"prefix": prefix, "score": "sum", "ties": "half", "precision": precision},
         **summarise(paradigms, scores),
         "seconds": round(time.monotonic() - started, 3),
     }
@@ -241,16 +241,18 @@ def score_model(
 ) -> None:
     """Scores of one model."""
     device = pick_device(recipe.runtime.device)
+    precision = resolve_precision(recipe.evaluation.precision, device)
     network = load_model(model)
     torch.nn.Module.to(network, device)
     make_scores(
         name,
         suite_name,
-        scorer=model_scorer(network),
+        scorer=model_scorer(network, precision),
         positions=longest_input(network.config),
         tokenizer=model,
         suite=suite,
         prefix=recipe.evaluation.prefix,
+        precision=precision,
         device=device,
         out=out,
     )
@@ -262,15 +264,17 @@ def score_ensemble(
 ) -> None:  # fmt: skip
     """Scores of pooled teachers, as one model."""
     device = pick_device(recipe.runtime.device)
+    precision = resolve_precision(recipe.evaluation.precision, device)
     ensemble = load_teachers(teachers, distillation).to(device)
     make_scores(
         name,
         suite_name,
-        scorer=ensemble_scorer(ensemble, distillation.pool),
+        scorer=ensemble_scorer(ensemble, distillation.pool, precision),
         positions=min(longest_input(m.config) for m in ensemble.models.values()),
         tokenizer=next(iter(teachers.values())),
         suite=suite,
         prefix=recipe.evaluation.prefix,
+        precision=precision,
         device=device,
         out=out,
     )

@@ -223,7 +223,7 @@ class _Planner:
         self.add(
             f"scores/{name}/{suite}",
             "scores",
-            {"prefix": self.recipe.evaluation.prefix, "model": name, "suite": suite},
+            {**self.recipe.evaluation.effective(), "model": name, "suite": suite},
             {**self.inputs(f"models/{name}"), **inputs},
             lambda out, _: build(out=out),
         )
@@ -246,7 +246,7 @@ class _Planner:
             f"scores/{ensemble.name}/{suite}",
             "scores",
             {
-                "prefix": self.recipe.evaluation.prefix,
+                **self.recipe.evaluation.effective(),
                 "model": ensemble.name,
                 "suite": suite,
                 "pool": settings.pool,

@@ -166,6 +166,8 @@ class Evaluation(Section):
     suites: Annotated[dict[Name, str], WithoutEffect] = {"generated": "builtin:paradigms"}
     """Name -> folder of pair files, or `builtin:paradigms`: written from the corpus's words."""
     prefix: Prefix = "newline"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of the layers; the head and the softmax are in float32 always."""
 
 
 class Report(Section):

@@ -114,16 +114,21 @@ def _score_batch(
     return [float(x) for x in nats.cpu().double().sum(dim=1)]
 
 
-def model_scorer(model: PreTrainedModel) -> Scorer:
+def model_scorer(model: PreTrainedModel, precision: str = "fp32") -> Scorer:
     """One model as a scorer: an ensemble of one."""
-    return ensemble_scorer(Teachers({"model": model}), "logits")
+    return ensemble_scorer(Teachers({"model": model}), "logits", precision)
 
 
-def ensemble_scorer(teachers: Teachers, pool: Pool) -> Scorer:
-    """Pooled teachers as a scorer, at temperature 1."""
+def ensemble_scorer(teachers: Teachers, pool: Pool, precision: str = "fp32") -> Scorer:
+    """Pooled teachers as a scorer, at temperature 1.
+
+    With `bf16` the layers run in autocast; the head and the softmax are in float32 always, since
+    rounding a logit to bf16 moves a sentence's score by tenths of a nat.
+    """
 
     def log_probabilities(ids: Tensor, following: Tensor) -> Tensor:
-        signal = teachers.signal(ids)
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            signal = [readout.to(torch.float32) for readout in teachers.signal(ids)]
         target = following.flatten()
         parts = [
             pooled_log_probabilities(
