@@ -1,11 +1,13 @@
 """Which prefix serves minimal pairs best? Every model of a run, every prefix, one suite.
 
-    .venv/bin/python benchmarks/prefixes.py runs/mini blimp_filtered/ > docs/results/prefix.md
+    .venv/bin/python benchmarks/prefixes.py runs/mini blimp_filtered/ 100
 
-Prints Markdown: accuracies in %, macro over phenomena, with standard errors.
+The last argument is the number of pairs a paradigm, from its beginning. Prints Markdown: accuracies
+in %, macro over phenomena, with standard errors.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -37,8 +39,9 @@ def accuracies(folder: Path, suite: list[Paradigm]) -> dict[str, dict[str, float
 
 
 def main() -> None:
-    """Print the table for `RUN SUITE`."""
-    run, suite = Path(sys.argv[1]), read_suite(Path(sys.argv[2]))
+    """Print the table for `RUN SUITE PAIRS`."""
+    run, limit = Path(sys.argv[1]), int(sys.argv[3])
+    suite = [replace(p, pairs=p.pairs[:limit]) for p in read_suite(Path(sys.argv[2]))]
     prepare_cpu(None)
     pairs = sum(len(paradigm.pairs) for paradigm in suite)
     prefixes = get_args(Prefix)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models, and two test processes on two cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # The tests of whole commands fork: the threads of a tokenizer would not live on in the fork.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,204 +1,31 @@
-"""What makes which stage stale: every key of a recipe has an owner, or no effect at all."""
+"""The stages of a recipe: what makes which of them stale, and in which order they come."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import pytest
 
 from babyllama import plan as plan_module
 from babyllama.errors import CorruptDataError, RecipeError
-from babyllama.plan import Stage, ensembles, plan, training_order
-from babyllama.recipe import Recipe, Section, WithoutEffect
+from babyllama.plan import ensembles, training_order
+from babyllama.recipe import Recipe
 from babyllama.resolve import resolve
-from babyllama.rundir import flatten
-from babyllama.store import Store
-from babyllama.training.health import StopRequest
-from tiny import LLAMA, recipe, write_pairs, write_text
-
-ARCHITECTURE = LLAMA | {"dropout": 0.1, "options": {"rope_theta": 5000.0}}
-TRAINING = {
-    "epochs": 2,
-    "batch_size": 8,
-    "learning_rate": 1e-3,
-    "schedule": "cosine",
-    "warmup_steps": 3,
-    "final_learning_rate": 0.1,
-    "weight_decay": 0.1,
-    "betas": [0.8, 0.9],
-    "epsilon": 1e-7,
-    "clip_norm": 0.5,
-    "random_offsets": True,
-    "precision": "fp32",
-    "keep": "best",
-    "select_by": "objective",
-    "save_at_words": [10, 20],
-    "micro_batch": 4,
-    "checkpoint_minutes": 2.0,
-}
-DISTILLATION = {
-    "temperature": 3.0,
-    "ce_weight": 0.25,
-    "pool": "probabilities",
-    "kl_reduction": "sequence",
-    "teacher_weights": {"llama": 2.0, "gpt2": 1.0},
-}
-OTHER_CHOICE = {
-    "type": "opt",
-    "schedule": "constant",
-    "precision": "bf16",
-    "keep": "last",
-    "select_by": "cross_entropy",
-    "pool": "logits",
-    "kl_reduction": "token",
-    "prefix": "none",
-    "device": "cuda",
-    "story": "childes",
-    "betas": [0.7, 0.95],
-    "kl": [0.0, 1.0],
-}
+from stale import fingerprints, replaced, stages_of, stale
+from tiny import LLAMA, full_recipe, recipe, write_pairs, write_text
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    write_text(tmp_path / "text", sentences=20)
-    write_text(tmp_path / "dev", sentences=5, seed=1)
-    write_pairs(tmp_path / "pairs")
-    for name in ("outside", "start"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(f'"{name}"')
-    return tmp_path
-
-
-@pytest.fixture
-def full(data: Path) -> Recipe:
+def full(tmp_path: Path) -> Recipe:
     """A recipe in which every key has a value."""
-    student = {
-        "architecture": ARCHITECTURE,
-        "training": TRAINING,
-        "teachers": ["llama", "gpt2", "outside"],
-        "distillation": DISTILLATION,
-        "seed": 5,
-        "healthy": {"kl": [0.1, 0.2]},
-    }
-    models = {
-        "llama": {"architecture": ARCHITECTURE, "training": TRAINING},
-        "gpt2": {"architecture": {**ARCHITECTURE, "type": "gpt2"}, "training": TRAINING},
-        "outside": {"checkpoint": str(data / "outside")},
-        "start": {"checkpoint": str(data / "start"), "training": TRAINING},
-        "student": student,
-    }
-    raw = recipe(data, models=models, description="all of it", seed=3)
-    del raw["training"]
-    raw["corpus"] |= {
-        "dev_path": str(data / "dev"),
-        "words": 50,
-        "dev_share": 0.1,
-        "clean": False,
-        "cleaners": {"story": "cbt"},
-        "seed": 2,
-    }
-    raw["tokens"]["separators"] = False
-    raw["evaluation"] |= {"prefix": "<s>"}
-    raw["evaluation"]["suites"]["generated"] = "builtin:paradigms"
-    raw["report"]["sample_temperature"] = 0.5
-    return resolve(raw)
+    return resolve(full_recipe(tmp_path))
 
 
-def stages_of(recipe: Recipe) -> dict[str, Stage]:
-    return {stage.name: stage for stage in plan(recipe, Store(Path("none")), StopRequest())}
-
-
-def fingerprints(recipe: Recipe) -> dict[str, str]:
-    return {name: stage.identity.fingerprint for name, stage in stages_of(recipe).items()}
-
-
-def stale(before: Recipe, after: Recipe) -> set[str]:
-    """Stages that have to be made again, or for the first time."""
-    old = fingerprints(before)
-    return {name for name, value in fingerprints(after).items() if old.get(name) != value}
-
-
-def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every key of a recipe that has a value of its own."""
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from leaves(inner, (*path, key))
-    elif value not in (None, [], {}):
-        yield path, value
-
-
-def replaced(recipe: Recipe, path: tuple[str, ...], value: Any) -> Recipe:
-    raw = recipe.model_dump(mode="json")
-    place = raw
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    return Recipe.model_validate(raw)
-
-
-def other_value(path: tuple[str, ...], value: Any) -> Any:
-    """Another valid value of a key; for a folder, another place with the same content."""
-    if path[-1] in OTHER_CHOICE:
-        return OTHER_CHOICE[path[-1]]
-    if path[-1] in {"path", "dev_path", "checkpoint", "pairs"}:
-        return shutil.copytree(value, f"{value}-elsewhere")
-    changes: dict[type, Callable[[Any], Any]] = {
-        bool: lambda v: not v,
-        int: lambda v: v + 1,
-        float: lambda v: v / 2,
-        str: lambda v: f"{v}-other",
-        list: lambda v: v[:-1],
-    }
-    return changes[type(value)](value)
-
-
-def is_marked(path: tuple[str, ...]) -> bool:
-    """Whether recipe.py declares a key, or the section around it, to be without effect."""
-    current: Any = Recipe
-    for key in path:
-        if get_origin(current) is dict:
-            current = get_args(current)[1]
-        elif isinstance(current, type) and issubclass(current, Section):
-            field = current.model_fields[key]
-            if WithoutEffect in field.metadata:
-                return True
-            options = [a for a in get_args(field.annotation) if _is_section(a)]
-            plain = get_origin(field.annotation) is dict or not options
-            current = field.annotation if plain else options[0]
-    return False
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Section)
-
-
-def sections(section: type[Section] = Recipe) -> set[type[Section]]:
-    found = {section}
-    for field in section.model_fields.values():
-        for annotation in (field.annotation, *get_args(field.annotation)):
-            if _is_section(annotation):
-                found |= sections(annotation)
-    return found
-
-
-def test_the_recipe_of_these_tests_has_every_key(full: Recipe) -> None:
-    paths = [path for path, _ in leaves(full.model_dump(mode="json"))]
-    keys = {key for path in paths for key in path}
-    for section in sections():
-        assert set(section.model_fields) <= keys, section.__name__
-
-
-def test_every_key_is_owned_by_a_stage_or_declared_without_effect(full: Recipe) -> None:
-    wrong = []
-    for path, value in leaves(full.model_dump(mode="json")):
-        if path == ("evaluation", "suites", "generated"):
-            continue  # its other value is another suite: see the tests on suites
-        changed = stale(full, replaced(full, path, other_value(path, value)))
-        if bool(changed) == is_marked(path):
-            wrong.append((".".join(path), sorted(changed)))
-    assert wrong == []
+@pytest.fixture
+def data(full: Recipe, tmp_path: Path) -> Path:
+    """The folders of that recipe, which a test may change."""
+    return tmp_path
 
 
 def of_models(names: Mapping[str, bool]) -> set[str]:
@@ -397,8 +224,3 @@ def test_a_bad_suite_or_checkpoint_shows_before_anything_is_made(full: Recipe, d
     shutil.rmtree(data / "outside")
     with pytest.raises(RecipeError, match="outside does not exist"):
         stages_of(full)
-
-
-def test_settings_can_be_told_apart_key_by_key(full: Recipe) -> None:
-    for stage in stages_of(full).values():
-        assert all(isinstance(key, str) for key in flatten(dict(stage.identity.settings)))

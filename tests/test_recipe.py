@@ -1,11 +1,26 @@
-"""A recipe: frozen, every key known, every value in its range."""
+"""A recipe: frozen, every value in its range, every key with an owner or without effect."""
 
-from typing import Any
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import pytest
 from pydantic import ValidationError
 
-from babyllama.recipe import Corpus, Distillation, Model, Recipe, Section, Tokenizer, Training
+from babyllama.recipe import (
+    Corpus,
+    Distillation,
+    Model,
+    Recipe,
+    Section,
+    Tokenizer,
+    Training,
+    WithoutEffect,
+)
+from babyllama.resolve import resolve
+from stale import replaced, stale
+from tiny import full_recipe
 
 ARCHITECTURE = {
     "type": "llama",
@@ -95,3 +110,119 @@ def test_what_has_no_effect_is_not_part_of_the_effective_settings() -> None:
     assert "micro_batch" not in effective["training"]
     assert effective["training"]["batch_size"] == 32
     assert make().runtime.effective() == {}
+
+
+OTHER_CHOICE = {
+    "type": "opt",
+    "schedule": "constant",
+    "precision": "bf16",
+    "keep": "last",
+    "select_by": "cross_entropy",
+    "pool": "logits",
+    "kl_reduction": "token",
+    "prefix": "none",
+    "device": "cuda",
+    "story": "childes",
+    "betas": [0.7, 0.95],
+    "kl": [0.0, 1.0],
+}
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Recipe:
+    """A recipe in which every key has a value."""
+    return resolve(full_recipe(tmp_path))
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every key of a recipe that has a value of its own."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif value not in (None, [], {}):
+        yield path, value
+
+
+def other_value(path: tuple[str, ...], value: Any) -> Any:
+    """Another valid value of a key; for a folder, another place with the same content."""
+    if path[-1] in OTHER_CHOICE:
+        return OTHER_CHOICE[path[-1]]
+    if path[-1] in {"path", "dev_path", "checkpoint", "pairs"}:
+        return shutil.copytree(value, f"{value}-elsewhere")
+    changes: dict[type, Callable[[Any], Any]] = {
+        bool: lambda v: not v,
+        int: lambda v: v + 1,
+        float: lambda v: v / 2,
+        str: lambda v: f"{v}-other",
+        list: lambda v: v[:-1],
+    }
+    return changes[type(value)](value)
+
+
+def is_marked(path: tuple[str, ...]) -> bool:
+    """Whether recipe.py declares a key, or the section around it, to be without effect."""
+    current: Any = Recipe
+    for key in path:
+        if get_origin(current) is dict:
+            current = get_args(current)[1]
+        elif isinstance(current, type) and issubclass(current, Section):
+            field = current.model_fields[key]
+            if WithoutEffect in field.metadata:
+                return True
+            options = [a for a in get_args(field.annotation) if _is_section(a)]
+            plain = get_origin(field.annotation) is dict or not options
+            current = field.annotation if plain else options[0]
+    return False
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def sections(section: type[Section] = Recipe) -> set[type[Section]]:
+    found = {section}
+    for field in section.model_fields.values():
+        for annotation in (field.annotation, *get_args(field.annotation)):
+            if _is_section(annotation):
+                found |= sections(annotation)
+    return found
+
+
+def test_the_recipe_of_these_tests_has_every_key(full: Recipe) -> None:
+    paths = [path for path, _ in leaves(full.model_dump(mode="json"))]
+    keys = {key for path in paths for key in path}
+    for section in sections():
+        assert set(section.model_fields) <= keys, section.__name__
+
+
+def test_every_key_is_owned_by_a_stage_or_declared_without_effect(full: Recipe) -> None:
+    wrong = []
+    for path, value in leaves(full.model_dump(mode="json")):
+        if path == ("evaluation", "suites", "generated"):
+            continue  # its other value is another suite: see the tests on suites
+        changed = stale(full, replaced(full, path, other_value(path, value)))
+        if bool(changed) == is_marked(path):
+            wrong.append((".".join(path), sorted(changed)))
+    assert wrong == []
+
+
+def test_these_keys_and_no_others_are_declared_without_effect() -> None:
+    declared = {
+        f"{section.__name__}.{name}"
+        for section in sections()
+        for name, field in section.model_fields.items()
+        if WithoutEffect in field.metadata
+    }
+    assert declared == {
+        "Recipe.name",
+        "Recipe.description",
+        "Corpus.path",
+        "Corpus.dev_path",
+        "Model.checkpoint",
+        "Model.healthy",
+        "Training.micro_batch",
+        "Training.checkpoint_minutes",
+        "Evaluation.suites",
+        "Runtime.device",
+        "Runtime.threads",
+    }

@@ -30,6 +30,34 @@ TRAINING = {
     "precision": "fp32",
 }
 
+EVERY_ARCHITECTURE = LLAMA | {"dropout": 0.1, "options": {"rope_theta": 5000.0}}
+EVERY_TRAINING = {
+    "epochs": 2,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "warmup_steps": 3,
+    "final_learning_rate": 0.1,
+    "weight_decay": 0.1,
+    "betas": [0.8, 0.9],
+    "epsilon": 1e-7,
+    "clip_norm": 0.5,
+    "random_offsets": True,
+    "precision": "fp32",
+    "keep": "best",
+    "select_by": "objective",
+    "save_at_words": [10, 20],
+    "micro_batch": 4,
+    "checkpoint_minutes": 2.0,
+}
+EVERY_DISTILLATION = {
+    "temperature": 3.0,
+    "ce_weight": 0.25,
+    "pool": "probabilities",
+    "kl_reduction": "sequence",
+    "teacher_weights": {"llama": 2.0, "gpt2": 1.0},
+}
+
 _forkserver = multiprocessing.get_context("forkserver")
 _forkserver.set_forkserver_preload(["babyllama.pipeline", "babyllama.estimate", "babyllama.cli"])
 
@@ -94,6 +122,49 @@ def recipe(data: Path, **sections: Any) -> dict[str, Any]:
     } | sections
 
 
+def full_recipe(data: Path) -> dict[str, Any]:
+    """A recipe in which every key has a value, on folders that it makes under `data`."""
+    write_text(data / "text", sentences=20)
+    write_text(data / "dev", sentences=5, seed=1)
+    write_pairs(data / "pairs")
+    for name in ("outside", "start"):
+        (data / name).mkdir(exist_ok=True)
+        (data / name / "config.json").write_text(f'"{name}"')
+    student = {
+        "architecture": EVERY_ARCHITECTURE,
+        "training": EVERY_TRAINING,
+        "teachers": ["llama", "gpt2", "outside"],
+        "distillation": EVERY_DISTILLATION,
+        "seed": 5,
+        "healthy": {"kl": [0.1, 0.2]},
+    }
+    models = {
+        "llama": {"architecture": EVERY_ARCHITECTURE, "training": EVERY_TRAINING},
+        "gpt2": {
+            "architecture": {**EVERY_ARCHITECTURE, "type": "gpt2"},
+            "training": EVERY_TRAINING,
+        },
+        "outside": {"checkpoint": str(data / "outside")},
+        "start": {"checkpoint": str(data / "start"), "training": EVERY_TRAINING},
+        "student": student,
+    }
+    raw = recipe(data, models=models, description="all of it", seed=3)
+    del raw["training"]
+    raw["corpus"] |= {
+        "dev_path": str(data / "dev"),
+        "words": 50,
+        "dev_share": 0.1,
+        "clean": False,
+        "cleaners": {"story": "cbt"},
+        "seed": 2,
+    }
+    raw["tokens"]["separators"] = False
+    raw["evaluation"] |= {"prefix": "<s>"}
+    raw["evaluation"]["suites"]["generated"] = "builtin:paradigms"
+    raw["report"]["sample_temperature"] = 0.5
+    return raw
+
+
 def write_recipe(path: Path, raw: dict[str, Any]) -> Path:
     """A recipe as a YAML file."""
     path.write_text(yaml.safe_dump(raw, sort_keys=False), "utf-8")
@@ -132,7 +203,7 @@ class Command:
         assert self.process.pid
         os.kill(self.process.pid, signal)
 
-    def finish(self, timeout: float = 60) -> Finished:
+    def finish(self, timeout: float = 120) -> Finished:
         """Wait for the end."""
         self.process.join(timeout)
         assert self.process.exitcode is not None, f"still running: {self.err}"

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +35,13 @@ def prepare() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    _warn_once(" ".join(str(message).split()))
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Tell of what a plan and the stage after it both come across only once."""
+    typer.echo(f"warning: {message}", err=True)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from babyllama.errors import RecipeError
+from babyllama.errors import IgnoredSettingWarning, RecipeError
 from babyllama.evaluation.generation import continue_text
 
 Build = Callable[..., PreTrainedModel]
@@ -114,7 +114,7 @@ def test_a_prompt_that_fills_the_positions_is_refused(build: Build, tokenizer: A
 
 
 def test_a_model_without_positions_goes_on_as_well(build: Build, tokenizer: Any) -> None:
-    with pytest.warns(UserWarning, match="has no effect"):
+    with pytest.warns(IgnoredSettingWarning):
         model = build("bloom")
     assert text_of(model, tokenizer).startswith(PROMPT)
 

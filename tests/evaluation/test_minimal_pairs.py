@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from babyllama.errors import CorruptDataError, RecipeError
@@ -156,6 +156,7 @@ def test_standard_errors_are_those_of_independent_pairs() -> None:
     assert result["macro_paradigms"]["standard_error"] == pytest.approx(over_three)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("+-=", min_size=1, max_size=9), min_size=1, max_size=5))
 def test_every_pair_counts_in_the_paradigm_that_it_is_in(outcomes: list[str]) -> None:
     suite, scores = suite_of(*((str(i), "f", marks) for i, marks in enumerate(outcomes)))

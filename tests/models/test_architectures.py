@@ -128,6 +128,14 @@ def test_dropout_acts_in_training_mode_and_only_where_it_is_asked_for(
         assert torch.equal(first, second) is not acts
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "gptj", "gpt_neox", "bert"])
+def test_dropout_is_the_same_everywhere_in_a_model(build: Build, kind: str) -> None:
+    for dropout in (0.0, 0.25):
+        modules = build(kind, dropout=dropout).modules()
+        found = {module.p for module in modules if isinstance(module, torch.nn.Dropout)}
+        assert found == {dropout}
+
+
 def test_an_option_reaches_the_configuration(tiny: Tiny, build: Build) -> None:
     options = {"num_key_value_heads": 1, "tie_word_embeddings": True}
     config = config_of(tiny(options=options))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -116,6 +116,7 @@ def test_the_ids_stay_on_disk(tmp_path: Path, tokenizer: Any) -> None:
     assert not ids.flags.writeable
 
 
+@settings(deadline=None)
 @given(text=TEXTS, piece=st.integers(1, 9), at_once=st.integers(1, 3))
 def test_cutting_a_document_into_pieces_does_not_change_its_ids(
     tokenizer: Any, text: str, piece: int, at_once: int

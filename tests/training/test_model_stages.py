@@ -83,7 +83,7 @@ def test_ce_weight_one_is_the_control_bit_for_bit(made: dict[str, Path]) -> None
 
 def test_ce_weight_just_below_one_is_nearly_the_control(made: dict[str, Path]) -> None:
     control = weights(made, "control")
-    assert 0 < distance(control, weights(made, "nearly")) < 1e-4
+    assert 0 < distance(control, weights(made, "nearly")) < 1e-5
     assert distance(control, weights(made, "half")) > 1e-3
 
 

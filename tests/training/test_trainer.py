@@ -1,6 +1,7 @@
 """One training from its first step to its summary; `test_resume.py` has what interrupts it."""
 
 import json
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from tiny_jobs import (
     run,
 )
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from babyllama.distillation.teachers import Teachers
 from babyllama.errors import DivergedError
+from babyllama.tokens.tokenizer import save_tokenizer, train_tokenizer
 from babyllama.training.checkpoints import load_checkpoint
 from babyllama.training.health import StopRequest
 from babyllama.training.objectives import CrossEntropy, Distilled
@@ -35,6 +38,22 @@ def log_rows(work: Path, kind: str) -> list[dict[str, Any]]:
 
 def state(model: PreTrainedModel) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+class ValuesRead(TorchDispatchMode):
+    """Files of the code that made Python wait for a tensor's value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            paths = [Path(frame.filename) for frame in traceback.extract_stack()[:-1]]
+            self.files += [p.name for p in paths if "torch" not in p.parts][-1:]
+        return func(*args, **kwargs or {})
 
 
 def raw_gradients(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
@@ -145,6 +164,16 @@ def test_one_update_is_the_optimizers_step_on_the_clipped_gradient(
         for name, parameter in trainer.job.model.named_parameters():
             expected = before[name] - row["learning_rate"] * factor * raw[name]
             torch.testing.assert_close(parameter.detach(), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_step_reads_no_value_but_the_counts_of_its_batch_before_its_end(tmp_path: Path) -> None:
+    """On a GPU each would be a wait; the row for the log is read at once, with `tolist`."""
+    trainer = Trainer(new_job(teachers=new_teachers(), micro_batch=2), tmp_path)
+    trainer.step()
+    with ValuesRead() as read:
+        trainer.step()
+    of_transformers = {"masking_utils.py", "modeling_utils.py"}
+    assert [name for name in read.files if name not in of_transformers] == ["batches.py"]
 
 
 def test_teachers_stay_in_evaluation_mode_frozen_and_apart(tmp_path: Path) -> None:
@@ -258,6 +287,14 @@ def test_keep_last_gives_the_last_weights_however_good(
     job = new_job(epochs=2)
     assert run(job, tmp_path / "kept")["validation"]["cross_entropy"] == 2
     assert_equal_weights(job.model, wanted.model)
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    """A tokenizer's folder."""
+    words = "the quick brown foxes jump over lazy dogs while seven wizards make toxic brew"
+    save_tokenizer(train_tokenizer([f"{words}\n"] * 9, VOCABULARY), tmp_path / "tokenizer")
+    return tmp_path / "tokenizer"
 
 
 def test_models_saved_by_words_are_plain_folders_of_that_moment(

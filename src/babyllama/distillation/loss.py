@@ -120,7 +120,7 @@ def distillation_loss(
     ) / max(1, counts.tokens)
     with torch.no_grad():
         target = pooled_log_probabilities(
-            [z.detach() for z in teacher_logits],
+            teacher_logits,
             temperature=temperature,
             pool=pool,
             weights=teacher_weights,
