@@ -26,8 +26,10 @@ def test_features_and_head_give_the_models_logits(kind: str) -> None:
     torch.testing.assert_close(readout.logits(slice(None)), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_model_that_caps_its_logits_is_read_out_as_logits() -> None:
-    model = tiny("gemma2", final_logit_softcapping=0.01)
+@pytest.mark.parametrize("cap", [0.01, 30.0])
+def test_a_model_that_caps_its_logits_is_read_out_as_logits(cap: float) -> None:
+    """Also where fresh weights are too small for the cap to show."""
+    model = tiny("gemma2", final_logit_softcapping=cap)
     ids = torch.randint(0, 50, (2, 7))
     assert not has_linear_head(model)
     expected = model(input_ids=ids).logits.flatten(0, 1)
