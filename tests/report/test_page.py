@@ -147,7 +147,6 @@ def test_a_report_of_an_empty_run_says_what_is_missing(tmp_path: Path) -> None:
     [
         "recipe.yaml",
         "corpus",
-        "tokenizer",
         "tokens",
         "scores",
         "stages.json",
