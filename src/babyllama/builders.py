@@ -17,7 +17,7 @@ from babyllama.distillation.teachers import Teachers
 from babyllama.evaluation.generation import continue_text
 from babyllama.evaluation.minimal_pairs import read_suite, sentences, summarise
 from babyllama.evaluation.paradigms import count_words, write_paradigms
-from babyllama.evaluation.scoring import Scorer, encode, ensemble_scorer, model_scorer, score
+from babyllama.evaluation.scoring import Scorer, encode, ensemble_scorer, score
 from babyllama.models.architectures import build_model, longest_input, model_config
 from babyllama.models.costs import forward_flops_per_token, meta_model, training_flops_per_token
 from babyllama.models.folders import load_config, load_model, save_model
@@ -239,21 +239,14 @@ def make_scores(
 def score_model(
     recipe: Recipe, name: str, suite_name: str, *, model: Path, suite: Path, out: Path
 ) -> None:
-    """Scores of one model."""
-    device = pick_device(recipe.runtime.device)
-    precision = resolve_precision(recipe.evaluation.precision, device)
-    network = load_model(model)
-    torch.nn.Module.to(network, device)
-    make_scores(
+    """Scores of one model: an ensemble of one."""
+    score_ensemble(
+        recipe,
         name,
         suite_name,
-        scorer=model_scorer(network, precision),
-        positions=longest_input(network.config),
-        tokenizer=model,
+        teachers={name: model},
+        distillation=Distillation(),
         suite=suite,
-        prefix=recipe.evaluation.prefix,
-        precision=precision,
-        device=device,
         out=out,
     )
 
