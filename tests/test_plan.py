@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from babyllama import plan as plan_module
+from babyllama import builders
 from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.plan import ensembles, training_order
 from babyllama.recipe import Recipe
@@ -144,6 +144,7 @@ def test_a_new_student_leaves_the_others_as_they_are(data: Path) -> None:
     assert stale(before, resolve(raw)) == expected
 
 
+@pytest.mark.filterwarnings("ignore::babyllama.errors.IgnoredSettingWarning")
 def test_teachers_do_not_count_where_cross_entropy_has_all_the_weight(data: Path) -> None:
     raw = recipe(data, distillation={"ce_weight": 1})
     before = resolve(raw)
@@ -161,7 +162,7 @@ def test_a_raised_version_makes_its_stage_and_what_follows_stale(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = fingerprints(resolve(recipe(data)))
-    monkeypatch.setitem(plan_module.VERSIONS, "scores", 2)
+    monkeypatch.setitem(builders.VERSIONS, "scores", 2)
     after = fingerprints(resolve(recipe(data)))
     assert {name for name in after if after[name] != before[name]} == PAIRS
 

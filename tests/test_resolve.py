@@ -258,6 +258,12 @@ def test_a_shared_setting_that_reaches_no_model_is_told() -> None:
         resolve(tiny(models={"a": own}, training={}, distillation={"pool": "logits"}))
 
 
+def test_teachers_without_weight_in_the_loss_are_told() -> None:
+    taught = {"architecture": LLAMA, "teachers": ["a"], "distillation": {"ce_weight": 1}}
+    with pytest.warns(IgnoredSettingWarning, match=r"models.s.teachers have no effect"):
+        resolve(tiny(models={"a": {"architecture": LLAMA}, "s": taught}))
+
+
 def test_an_outside_checkpoint_is_trained_only_where_the_recipe_says_so() -> None:
     models = resolve_models(
         outside={"checkpoint": "x"}, start={"checkpoint": "x", "training": {}}

@@ -88,7 +88,7 @@ def test_links_to_stages_that_are_gone_from_the_recipe_go_too(
     show(directory, store, *kept, *gone)
     (directory.path / "report").mkdir()
     (directory.path / "report" / "mine.txt").touch()
-    directory.unlink_strangers(kept)
+    directory.drop_unused_links(kept)
     links = {str(p.relative_to(directory.path)) for p in directory.path.rglob("*")}
     assert {"corpus", "models/a", "scores/a/blimp.json", "report/mine.txt"} <= links
     assert not {"models/b", "scores/a/old.json", "scores/b/blimp.json", "suites/x"} & links

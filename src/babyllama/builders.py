@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -17,11 +16,11 @@ from babyllama.distillation.teachers import Teachers
 from babyllama.evaluation.generation import continue_text
 from babyllama.evaluation.minimal_pairs import read_suite, sentences, summarise
 from babyllama.evaluation.paradigms import count_words, write_paradigms
-from babyllama.evaluation.scoring import Scorer, encode, ensemble_scorer, score
+from babyllama.evaluation.scoring import encode, ensemble_scorer, score
 from babyllama.models.architectures import build_model, longest_input, model_config
 from babyllama.models.costs import forward_flops_per_token, meta_model, training_flops_per_token
 from babyllama.models.folders import load_config, load_model, save_model
-from babyllama.recipe import Distillation, Model, Prefix, Recipe
+from babyllama.recipe import Distillation, Model, Recipe
 from babyllama.store import write_json
 from babyllama.tokens.batches import ChunkOrder, validation_batches
 from babyllama.tokens.packing import Packed, pack, read_packed
@@ -29,6 +28,17 @@ from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, token_byt
 from babyllama.training.health import StopRequest
 from babyllama.training.ledger import Ledger
 from babyllama.training.trainer import Job, train
+
+# Raised when a change of code alters what a stage makes from the same settings and inputs.
+VERSIONS = {
+    "corpus": 1,
+    "tokenizer": 1,
+    "tokens": 1,
+    "suite": 1,
+    "model": 1,
+    "scores": 1,
+    "samples": 1,
+}
 
 
 def make_corpus(recipe: Recipe, out: Path) -> None:
@@ -140,6 +150,8 @@ def make_model(
         shutil.copyfile(work / "log.jsonl", out / "log.jsonl")
         if (work / "by-words").exists():
             shutil.copytree(work / "by-words", out / "by-words")
+    elif model.checkpoint and (record := training_record(Path(model.checkpoint))):
+        write_json(out / "training.json", {**record, "model": name})
     save_model(network.cpu(), tokenizer, out)
 
 
@@ -168,7 +180,8 @@ def _job(
             forward_flops_per_token(teacher, chunk)
             for teacher in (ensemble.models.values() if ensemble else ())
         ),
-        teachers=[_training_record(folder) for folder in teachers.values()],
+        teachers={teacher: training_record(folder) for teacher, folder in teachers.items()},
+        start=training_record(Path(model.checkpoint)) if model.checkpoint else {},
     )
     return Job(
         name=name,
@@ -199,7 +212,8 @@ def load_teachers(folders: Mapping[str, Path], settings: Distillation | None) ->
     return Teachers(models, settings.teacher_weights if settings else None)
 
 
-def _training_record(folder: Path) -> dict[str, Any]:
+def training_record(folder: Path) -> dict[str, Any]:
+    """What `training.json` says of a model; empty where there is none."""
     path = folder / "training.json"
     return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
 
@@ -211,66 +225,33 @@ def make_suite(recipe: Recipe, corpus: Path, out: Path) -> None:
 
 
 def make_scores(
-    name: str, suite_name: str, *, scorer: Scorer, positions: int, tokenizer: Path,
-    suite: Path, prefix: Prefix, precision: str, device: torch.device, out: Path,
+    recipe: Recipe, name: str, suite_name: str, *, members: Mapping[str, Path],
+    distillation: Distillation, suite: Path, out: Path,
 ) -> None:  # fmt: skip
-    """The accuracies of one model, or of one ensemble, on one suite."""
+    """The accuracies on one suite of pooled teachers; one model is an ensemble of one."""
     started = time.monotonic()
+    settings = recipe.evaluation
+    device = pick_device(recipe.runtime.device)
+    precision = resolve_precision(settings.precision, device)
+    ensemble = load_teachers(members, distillation).to(device)
     paradigms = read_suite(suite)
-    loaded = load_tokenizer(tokenizer)
-    rows = encode(loaded, sentences(paradigms), prefix)
-    scores: np.ndarray[Any, np.dtype[np.float64]] = score(
-        scorer,
-        rows,
-        vocabulary=len(loaded),
-        positions=positions,
+    tokenizer = load_tokenizer(next(iter(members.values())))
+    scores = score(
+        ensemble_scorer(ensemble, distillation.pool, precision),
+        encode(tokenizer, sentences(paradigms), settings.prefix),
+        vocabulary=len(tokenizer),
+        positions=min(longest_input(model.config) for model in ensemble.models.values()),
         device=device,
     )
+    convention = {"prefix": settings.prefix, "score": "sum", "ties": "half", "precision": precision}
     result = {
         "model": name,
         "suite": suite_name,
-        "convention": {"prefix": prefix, "score": "sum", "ties": "half", "precision": precision},
+        "convention": convention,
         **summarise(paradigms, scores),
         "seconds": round(time.monotonic() - started, 3),
     }
     write_json(out / "scores.json", result)
-
-
-def score_model(
-    recipe: Recipe, name: str, suite_name: str, *, model: Path, suite: Path, out: Path
-) -> None:
-    """Scores of one model: an ensemble of one."""
-    score_ensemble(
-        recipe,
-        name,
-        suite_name,
-        teachers={name: model},
-        distillation=Distillation(),
-        suite=suite,
-        out=out,
-    )
-
-
-def score_ensemble(
-    recipe: Recipe, name: str, suite_name: str, *, teachers: Mapping[str, Path],
-    distillation: Distillation, suite: Path, out: Path,
-) -> None:  # fmt: skip
-    """Scores of pooled teachers, as one model."""
-    device = pick_device(recipe.runtime.device)
-    precision = resolve_precision(recipe.evaluation.precision, device)
-    ensemble = load_teachers(teachers, distillation).to(device)
-    make_scores(
-        name,
-        suite_name,
-        scorer=ensemble_scorer(ensemble, distillation.pool, precision),
-        positions=min(longest_input(m.config) for m in ensemble.models.values()),
-        tokenizer=next(iter(teachers.values())),
-        suite=suite,
-        prefix=recipe.evaluation.prefix,
-        precision=precision,
-        device=device,
-        out=out,
-    )
 
 
 def make_samples(recipe: Recipe, models: Mapping[str, Path], out: Path) -> None:

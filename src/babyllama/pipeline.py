@@ -58,7 +58,7 @@ def _bring_up_to_date(
 ) -> None:
     prepare_cpu(recipe.runtime.threads)
     previous = directory.previous()
-    directory.unlink_strangers(stages)
+    directory.drop_unused_links(stages)
     folders: dict[str, Path] = {}
     made: set[str] = set()
     for stage in stages:

@@ -1,9 +1,8 @@
 """A recipe as stages: what each is made from, and what decides whether it is up to date."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,6 @@ from babyllama.store import Identity, Store, file_digest
 from babyllama.training.health import StopRequest
 
 BUILTIN_SUITE = "builtin:paradigms"
-# Raised when a change of code alters what a stage makes from the same settings and inputs.
-VERSIONS = {
-    "corpus": 1,
-    "tokenizer": 1,
-    "tokens": 1,
-    "suite": 1,
-    "model": 1,
-    "scores": 1,
-    "samples": 1,
-}
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Teachers that are pooled for a student, scored as one model."""
+    """Models that are pooled and scored as one; a model alone is an ensemble of one."""
 
     name: str
     teachers: tuple[str, ...]
@@ -113,7 +102,7 @@ class _Planner:
         inputs: Mapping[str, str],
         build: Callable[[Path, Path], None],
     ) -> None:
-        identity = Identity(kind, VERSIONS[kind], settings, inputs)
+        identity = Identity(kind, builders.VERSIONS[kind], settings, inputs)
         self.stages[name] = Stage(name, identity, build)
 
     def path(self, name: str) -> Path:
@@ -165,25 +154,28 @@ class _Planner:
         inputs = self.inputs("tokens", "tokenizer", *(f"models/{teacher}" for teacher in teachers))
         if model.checkpoint:
             inputs["checkpoint"] = folder_digest(Path(model.checkpoint))
-        build = partial(
-            self._build_model,
-            name,
-            {teacher: self.path(f"models/{teacher}") for teacher in teachers},
-        )
         settings = self._model_settings(name, model, teachers)
-        self.add(f"models/{name}", "model", settings, inputs, build)
-
-    def _build_model(self, name: str, teachers: Mapping[str, Path], out: Path, work: Path) -> None:
-        builders.make_model(
-            self.recipe,
-            name,
-            tokens=self.path("tokens"),
-            tokenizer=self.path("tokenizer"),
-            teachers=teachers,
-            out=out,
-            work=work,
-            stop=self.stop,
+        tokens, tokenizer = self.path("tokens"), self.path("tokenizer")
+        folders = self._model_folders(teachers)
+        self.add(
+            f"models/{name}",
+            "model",
+            settings,
+            inputs,
+            lambda out, work: builders.make_model(
+                self.recipe,
+                name,
+                tokens=tokens,
+                tokenizer=tokenizer,
+                teachers=folders,
+                out=out,
+                work=work,
+                stop=self.stop,
+            ),
         )
+
+    def _model_folders(self, names: Iterable[str]) -> dict[str, Path]:
+        return {name: self.path(f"models/{name}") for name in names}
 
     def _model_settings(self, name: str, model: Model, teachers: list[str]) -> dict[str, Any]:
         settings = model.effective()
@@ -195,12 +187,33 @@ class _Planner:
         return settings
 
     def add_scores(self) -> None:
+        alone = [Ensemble(name, (name,), Distillation()) for name in self.recipe.models]
         for suite in self.recipe.evaluation.suites:
-            folder, inputs = self._suite(suite)
-            for name in self.recipe.models:
-                self._add_model_scores(name, suite, folder, inputs)
-            for ensemble in ensembles(self.recipe.models):
-                self._add_ensemble_scores(ensemble, suite, folder, inputs)
+            for scored in [*alone, *ensembles(self.recipe.models)]:
+                self._add_scores(scored, suite)
+
+    def _add_scores(self, scored: Ensemble, suite: str) -> None:
+        folder, inputs = self._suite(suite)
+        settings = {**self.recipe.evaluation.effective(), "model": scored.name, "suite": suite}
+        if len(scored.teachers) > 1:
+            settings["pool"] = scored.distillation.pool
+            settings["teacher_weights"] = _weights(scored.teachers, scored.distillation)
+        members = self._model_folders(scored.teachers)
+        self.add(
+            f"scores/{scored.name}/{suite}",
+            "scores",
+            settings,
+            {**self.inputs(*(f"models/{name}" for name in members)), **inputs},
+            lambda out, _: builders.make_scores(
+                self.recipe,
+                scored.name,
+                suite,
+                members=members,
+                distillation=scored.distillation,
+                suite=folder,
+                out=out,
+            ),
+        )
 
     def _suite(self, suite: str) -> tuple[Path, dict[str, str]]:
         """Where the pairs of a suite are, and their fingerprint."""
@@ -209,64 +222,16 @@ class _Planner:
             return self.path(f"suites/{suite}"), self.inputs(f"suites/{suite}")
         return Path(folder), {f"suites/{suite}": pairs_digest(Path(folder))}
 
-    def _add_model_scores(
-        self, name: str, suite: str, folder: Path, inputs: Mapping[str, str]
-    ) -> None:
-        build = partial(
-            builders.score_model,
-            self.recipe,
-            name,
-            suite,
-            model=self.path(f"models/{name}"),
-            suite=folder,
-        )
-        self.add(
-            f"scores/{name}/{suite}",
-            "scores",
-            {**self.recipe.evaluation.effective(), "model": name, "suite": suite},
-            {**self.inputs(f"models/{name}"), **inputs},
-            lambda out, _: build(out=out),
-        )
-
-    def _add_ensemble_scores(
-        self, ensemble: Ensemble, suite: str, folder: Path, inputs: Mapping[str, str]
-    ) -> None:
-        members = [f"models/{teacher}" for teacher in ensemble.teachers]
-        settings = ensemble.distillation
-        build = partial(
-            builders.score_ensemble,
-            self.recipe,
-            ensemble.name,
-            suite,
-            teachers={teacher: self.path(f"models/{teacher}") for teacher in ensemble.teachers},
-            distillation=settings,
-            suite=folder,
-        )
-        self.add(
-            f"scores/{ensemble.name}/{suite}",
-            "scores",
-            {
-                **self.recipe.evaluation.effective(),
-                "model": ensemble.name,
-                "suite": suite,
-                "pool": settings.pool,
-                "teacher_weights": _weights(ensemble.teachers, settings),
-            },
-            {**self.inputs(*members), **inputs},
-            lambda out, _: build(out=out),
-        )
-
     def add_samples(self) -> None:
         models = self.recipe.models
         names = [n for n, m in models.items() if m.teachers] or [*models][-1:]
+        folders = self._model_folders(names)
         self.add(
             "samples",
             "samples",
             {**self.recipe.report.effective(), "models": names, "seed": self.recipe.seed},
             self.inputs(*(f"models/{name}" for name in names)),
-            lambda out, _: builders.make_samples(
-                self.recipe, {name: self.path(f"models/{name}") for name in names}, out
-            ),
+            lambda out, _: builders.make_samples(self.recipe, folders, out),
         )
 
 

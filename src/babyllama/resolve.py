@@ -149,6 +149,7 @@ def resolve(raw: Raw) -> Recipe:
         if name == "ensemble" or name.startswith("ensemble-"):
             raise RecipeError(f"models.{name}: this is what pooled teachers are called: rename it")
         _check_teacher_weights(name, model)
+        _warn_of_idle_teachers(name, model)
     _warn_of_ignored(shared, raw["models"])
     return recipe
 
@@ -205,7 +206,9 @@ def _validate(section: type[M], raw: Any, where: tuple[str, ...]) -> M:
     try:
         return section.model_validate(raw)
     except ValidationError as error:
-        raise RecipeError("; ".join(_explain(section, e, where) for e in error.errors())) from None
+        faults = "; ".join(_explain(section, e, where) for e in error.errors())
+        # A key may hold anything, line ends included.
+        raise RecipeError(" ".join(faults.split())) from None
 
 
 def _explain(section: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
@@ -273,6 +276,15 @@ def _check_teacher_weights(name: str, model: Model) -> None:
             raise RecipeError(
                 f"models.{name}.distillation.teacher_weights: {teacher!r} is not a teacher{hint}"
             )
+
+
+def _warn_of_idle_teachers(name: str, model: Model) -> None:
+    if model.distillation and model.distillation.ce_weight == 1:
+        message = (
+            f"models.{name}.teachers have no effect: its distillation.ce_weight is 1,"
+            " cross-entropy alone"
+        )
+        warnings.warn(message, IgnoredSettingWarning, stacklevel=4)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

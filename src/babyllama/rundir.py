@@ -94,7 +94,7 @@ class RunDirectory:
         beside.symlink_to(os.path.relpath(target.resolve(), place.parent.resolve()))
         beside.replace(place)
 
-    def unlink_strangers(self, stages: Sequence[Stage]) -> None:
+    def drop_unused_links(self, stages: Sequence[Stage]) -> None:
         """Drop links to stages that the recipe no longer has: the report shows what is linked."""
         wanted = {self.path / stage.name for stage in stages}
         wanted |= {path.with_suffix(".json") for path in wanted if path.parts[-3:-2] == ("scores",)}

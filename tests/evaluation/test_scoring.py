@@ -25,6 +25,7 @@ from babyllama.evaluation.scoring import (
 )
 from babyllama.models import readout
 from babyllama.recipe import Prefix
+from dense import ensemble_log_probabilities
 
 Build = Callable[..., PreTrainedModel]
 VOCABULARY = 275
@@ -226,7 +227,7 @@ def test_an_ensemble_scores_by_its_pooled_log_probabilities(
     expected = []
     for row in encode(tokenizer, SENTENCES, "newline"):
         ids = torch.tensor([row])
-        pooled = teachers.log_probabilities(ids[:, :-1], pool)
+        pooled = ensemble_log_probabilities(teachers, ids[:, :-1], pool)
         expected.append(float(pooled.gather(2, ids[:, 1:, None]).sum()))
     found = scores_of(ensemble_scorer(teachers, pool), tokenizer)
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -23,23 +23,47 @@ def test_steps_become_tokens_words_and_operations() -> None:
         "flops": 240_000,
         "teacher_flops": 160_000,
         "teacher_training_flops": 0,
+        "ancestors": {},
     }
 
 
 def test_teachers_of_teachers_count() -> None:
     grandparent = LEDGER.totals(10)
-    parent = replace(LEDGER, teachers=[grandparent]).totals(20)
-    student = replace(LEDGER, teachers=[parent, grandparent]).totals(1)
+    parent = replace(LEDGER, teachers={"grandparent": grandparent}).totals(20)
+    student = replace(LEDGER, teachers={"parent": parent}).totals(1)
     assert parent["teacher_words_seen"] == 7500
     assert student["words_seen"] == 750
-    assert student["teacher_words_seen"] == 7500 + 15_000 + 7500
+    assert student["teacher_words_seen"] == 7500 + 15_000
     ran = grandparent["teacher_flops"] + parent["teacher_flops"]
-    trained = 2 * grandparent["flops"] + parent["flops"] + grandparent["teacher_flops"]
+    trained = grandparent["flops"] + parent["flops"]
     assert student["teacher_training_flops"] == ran + trained
 
 
+def test_a_teacher_that_is_reached_by_two_paths_counts_once() -> None:
+    grandparent = LEDGER.totals(10)
+    parent = replace(LEDGER, teachers={"grandparent": grandparent}).totals(20)
+    both = {"parent": parent, "grandparent": grandparent}
+    by_parent = replace(LEDGER, teachers={"parent": parent}).totals(1)
+    assert replace(LEDGER, teachers=both).totals(1) == by_parent
+    assert list(by_parent["ancestors"]) == ["grandparent", "parent"]
+
+
 def test_a_teacher_from_outside_counts_as_nothing_known() -> None:
-    assert replace(LEDGER, teachers=[{}]).totals(1)["teacher_words_seen"] == 0
+    totals = replace(LEDGER, teachers={"outside": {}}).totals(1)
+    assert totals["teacher_words_seen"] == 0
+    assert totals["ancestors"] == {}
+
+
+def test_a_start_from_a_checkpoint_counts_what_that_has_seen() -> None:
+    teacher = LEDGER.totals(10)
+    start = replace(LEDGER, teachers={"teacher": teacher}).totals(20)
+    continued = replace(LEDGER, start=start)
+    assert continued.words(4) == start["words_seen"] + 3000
+    totals = continued.totals(4)
+    assert totals["flops"] == start["flops"] + 240_000
+    assert totals["teacher_flops"] == start["teacher_flops"] + 160_000
+    assert totals["teacher_words_seen"] == teacher["words_seen"]
+    assert totals["tokens_seen"] == 4000
 
 
 def test_the_babylm_grid_is_1m_to_9m_then_10m_to_100m() -> None:

@@ -16,6 +16,9 @@ from babyllama.store import Store
 from babyllama.training.health import StopRequest
 from tiny import LLAMA, TRAINING, recipe, write_text
 
+# One of the models has teachers and no weight for them.
+pytestmark = pytest.mark.filterwarnings("ignore::babyllama.errors.IgnoredSettingWarning")
+
 STUDENT = {"architecture": {**LLAMA, "dropout": 0.1}, "teachers": ["llama", "gpt2"]}
 MODELS = {
     "llama": {"architecture": LLAMA},

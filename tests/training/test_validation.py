@@ -12,6 +12,7 @@ from babyllama.tokens.batches import IGNORED, Batch
 from babyllama.training.objectives import Objective
 from babyllama.training.trainer import Job, make_objective
 from babyllama.training.validation import validate
+from dense import teacher_logits
 
 
 def result(job: Job, objective: Objective | None = None) -> dict[str, float]:
@@ -88,7 +89,7 @@ def test_the_objective_of_a_distilled_model_is_its_mixed_loss(reduction: Any) ->
     assert job.teachers
     with torch.no_grad():
         logits = job.model.eval()(input_ids=batch.input_ids).logits
-    teachers = job.teachers.logits(batch.input_ids)
+    teachers = teacher_logits(job.teachers, batch.input_ids)
     expected = distillation_loss(logits, batch.labels, teachers, **settings)
     found = result(job)
     assert found["objective"] == pytest.approx(float(expected.loss), rel=1e-5)

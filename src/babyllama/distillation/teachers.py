@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from babyllama.distillation.loss import Pool, pooled_log_probabilities
 from babyllama.models.readout import Readout, read_out
 
 
@@ -34,13 +33,3 @@ class Teachers:
     def signal(self, input_ids: Tensor) -> list[Readout]:
         """Features and head of every teacher on a batch [B, T]."""
         return [read_out(model, input_ids) for model in self.models.values()]
-
-    @torch.no_grad()
-    def logits(self, input_ids: Tensor) -> list[Tensor]:
-        """Logits [B, T, V] of every teacher, in float32."""
-        outputs = [m(input_ids=input_ids, use_cache=False) for m in self.models.values()]
-        return [output.logits.float() for output in outputs]
-
-    def log_probabilities(self, input_ids: Tensor, pool: Pool) -> Tensor:
-        """Log-probabilities [B, T, V] of the ensemble at temperature 1."""
-        return pooled_log_probabilities(self.logits(input_ids), pool=pool, weights=self.weights)

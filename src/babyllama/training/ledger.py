@@ -1,10 +1,16 @@
 """What a model was exposed to and what it cost, teachers included."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 BABYLM_GRID = [n * 1_000_000 for n in [*range(1, 10), *range(10, 101, 10)]]
+
+
+Record = Mapping[str, Any]
+"""What `training.json` says of a model; empty for an outside checkpoint that says nothing."""
+
+SPENT = ("words_seen", "flops", "teacher_flops")
 
 
 @dataclass(frozen=True)
@@ -18,33 +24,44 @@ class Ledger:
     """Forward and backward of the model itself."""
     teacher_flops_per_token: float
     """Forward of its teachers."""
-    teachers: Sequence[dict[str, Any]] = ()
-    """`training.json` of every teacher; empty for outside checkpoints."""
+    teachers: Mapping[str, Record] = field(default_factory=dict)
+    start: Record = field(default_factory=dict)
+    """Of the checkpoint that the model starts from."""
 
     def words(self, steps: int) -> float:
-        """Words seen after so many steps, repetitions counted."""
-        return steps * self.tokens_per_step * self.words_per_token
+        """Words seen after so many steps, repetitions and those of the start counted."""
+        before = float(self.start.get("words_seen", 0.0))
+        return before + steps * self.tokens_per_step * self.words_per_token
 
-    def totals(self, steps: int) -> dict[str, float | int]:
+    def totals(self, steps: int) -> dict[str, Any]:
         """The entries of `training.json`.
 
-        `teacher_words_seen` is what the teachers, and theirs, had seen when they taught;
-        `teacher_flops` is the cost of running them here, `teacher_training_flops` of making them.
+        `ancestors` are the teachers and theirs, each once, however many taught from it;
+        `teacher_words_seen` is what they had seen when they taught, `teacher_flops` the cost of
+        running them here, `teacher_training_flops` of making them.
         """
         tokens = steps * self.tokens_per_step
+        start = {key: float(self.start.get(key, 0.0)) for key in SPENT}
+        ancestors = self._ancestors()
         return {
             "tokens_seen": tokens,
             "words_seen": self.words(steps),
-            "teacher_words_seen": self._over_teachers("words_seen", "teacher_words_seen"),
-            "flops": tokens * self.flops_per_token,
-            "teacher_flops": tokens * self.teacher_flops_per_token,
-            "teacher_training_flops": self._over_teachers(
-                "flops", "teacher_flops", "teacher_training_flops"
+            "teacher_words_seen": sum(a["words_seen"] for a in ancestors.values()),
+            "flops": start["flops"] + tokens * self.flops_per_token,
+            "teacher_flops": start["teacher_flops"] + tokens * self.teacher_flops_per_token,
+            "teacher_training_flops": sum(
+                a["flops"] + a["teacher_flops"] for a in ancestors.values()
             ),
+            "ancestors": ancestors,
         }
 
-    def _over_teachers(self, *keys: str) -> float:
-        return float(sum(teacher.get(key, 0.0) for teacher in self.teachers for key in keys))
+    def _ancestors(self) -> dict[str, dict[str, float]]:
+        found: dict[str, dict[str, float]] = dict(self.start.get("ancestors", {}))
+        for name, record in self.teachers.items():
+            found |= record.get("ancestors", {})
+            if record:
+                found[name] = {key: float(record.get(key, 0.0)) for key in SPENT}
+        return found
 
 
 def words_grid(asked: str | Sequence[int]) -> list[int]:

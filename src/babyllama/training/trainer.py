@@ -165,12 +165,27 @@ class Trainer:
         """One update; the row that the log gets."""
         job, index = self.job, self.position.step
         epoch, within = divmod(index, job.order.steps_per_epoch)
-        batch = job.order.batch(epoch, within)
-        whole = counts(batch)
         rate = learning_rate(index, job.total_steps, job.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        total = torch.zeros((), device=job.device)
+        sums = self._accumulate(job.order.batch(epoch, within), index)
+        sums["gradient_norm"] = torch.nn.utils.clip_grad_norm_(
+            self.objective.parameters(), job.settings.clip_norm or math.inf
+        )
+        # The step's one wait for the device.
+        values = dict(zip(sums, torch.stack([*sums.values()]).tolist(), strict=True))
+        # Before the update: a loss or gradient that is not finite leaves the weights as they were.
+        measured = {"loss": values["loss"], "gradient norm": values["gradient_norm"]}
+        check_finite(measured, model=job.name, step=index + 1)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.position.step = index + 1
+        row = {"kind": "step", "step": index + 1, "epoch": epoch, "learning_rate": rate}
+        return row | values | self._share(values)
+
+    def _accumulate(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        """Gradients of the step's micro-batches; its loss and the parts of that."""
+        job, whole = self.job, counts(batch)
         sums: dict[str, Tensor] = {}
         for number, micro in enumerate(batch.split(job.micro_batch)):
             # Dropout's masks depend on the place in training, not on what was drawn before.
@@ -179,33 +194,22 @@ class Trainer:
             with self.accelerator.autocast():
                 loss, parts = self.objective(part, whole, self._signal(part.input_ids))
             self.accelerator.backward(loss)
-            total += loss.detach()
-            sums = {key: sums.get(key, 0) + value for key, value in parts.items()}
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.objective.parameters(), job.settings.clip_norm or math.inf
-        )
-        names = [*sums]
-        values = torch.stack([total, norm, *sums.values()]).tolist()
-        # Before the update: a loss or gradient that is not finite leaves the weights as they were.
-        measured = {"loss": values[0], "gradient norm": values[1]}
-        check_finite(measured, model=job.name, step=index + 1)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.position.step = index + 1
-        row = {"kind": "step", "step": index + 1, "epoch": epoch, "learning_rate": rate}
-        row |= {"loss": values[0], "gradient_norm": values[1]}
-        return row | self._parts(dict(zip(names, values[2:], strict=True)))
+            for key, value in {"loss": loss.detach(), **parts}.items():
+                sums[key] = sums.get(key, 0) + value
+        return sums
 
-    def _parts(self, parts: dict[str, float]) -> dict[str, float]:
-        if isinstance(self.objective, Distilled):
-            loss = self.objective.loss
-            parts["cross_entropy_share"] = cross_entropy_share(
-                parts["cross_entropy"],
-                parts["kl"],
-                temperature=loss.temperature,
-                ce_weight=loss.ce_weight,
-            )
-        return parts
+    def _share(self, values: dict[str, float]) -> dict[str, float]:
+        """How much of a mixed loss is cross-entropy."""
+        if not isinstance(self.objective, Distilled):
+            return {}
+        loss = self.objective.loss
+        share = cross_entropy_share(
+            values["cross_entropy"],
+            values["kl"],
+            temperature=loss.temperature,
+            ce_weight=loss.ce_weight,
+        )
+        return {"cross_entropy_share": share}
 
     def _signal(self, input_ids: Tensor) -> list[Readout]:
         return self.job.teachers.signal(input_ids) if self.job.teachers else []
