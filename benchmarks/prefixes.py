@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from babyllama.devices import pick_device, prepare_cpu
+from babyllama.devices import pick_device, prepare_torch
 from babyllama.evaluation.minimal_pairs import Paradigm, read_suite, sentences, summarise
 from babyllama.evaluation.scoring import encode, model_scorer, score
 from babyllama.models.folders import load_model
@@ -42,7 +42,7 @@ def main() -> None:
     """Print the table for `RUN SUITE PAIRS`."""
     run, limit = Path(sys.argv[1]), int(sys.argv[3])
     suite = [replace(p, pairs=p.pairs[:limit]) for p in read_suite(Path(sys.argv[2]))]
-    prepare_cpu(None)
+    prepare_torch(pick_device("auto"), None)
     pairs = sum(len(paradigm.pairs) for paradigm in suite)
     prefixes = get_args(Prefix)
     print(f"{pairs:,} pairs of `{Path(sys.argv[2]).name}`, models of `{run.name}`: macro over")

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from babyllama.builders import model_seed
-from babyllama.devices import pick_device, prepare_cpu, resolve_precision
+from babyllama.devices import pick_device, prepare_torch, resolve_precision
 from babyllama.distillation.teachers import Teachers
 from babyllama.models.architectures import build_model, model_config
 from babyllama.models.costs import training_flops_per_token
@@ -99,7 +99,7 @@ def measure(name: str) -> dict[str, float | str]:
 
 def main() -> None:
     """Measure the recipes named on the command line; by default the small ones."""
-    prepare_cpu(None)
+    prepare_torch(pick_device("auto"), None)
     rows = [measure(name) for name in sys.argv[1:] or ["demo", "micro", "mini"]]
     table = Table(*rows[0])
     for row in rows:

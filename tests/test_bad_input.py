@@ -126,6 +126,16 @@ def test_an_architecture_that_cannot_be(refused: Refused) -> None:
     assert "models.llama: architecture.width: 16 is not a multiple of 3 heads" in message
 
 
+def test_an_architecture_that_would_be_read_with_another_tokenizer(
+    refused: Refused, copied: Path
+) -> None:
+    """It is refused before any other model is trained."""
+    models = {"a": {"architecture": LLAMA}, "b": {"architecture": LLAMA | {"type": "qwen2"}}}
+    message = refused(2, "seed=9", models=models)
+    assert "models.b.architecture.type: transformers reads the tokenizer beside a qwen2" in message
+    assert len([*(copied / "runs" / ".store").glob("model-*")]) == 4
+
+
 def outside_models(folder: Path) -> dict[str, Any]:
     return {
         "outside": {"checkpoint": str(folder)},
@@ -236,12 +246,18 @@ def test_a_pair_file_that_is_broken(
     assert f"{pairs / 'agreement_was.jsonl'}, {message}" in found
 
 
-def test_a_sentence_longer_than_the_model(refused: Refused, tmp_path: Path) -> None:
+def test_a_sentence_longer_than_a_model_is_named_before_the_first_training(
+    refused: Refused, copied: Path, tmp_path: Path
+) -> None:
     (tmp_path / "pairs").mkdir()
     row = f'{{"sentence_good": "{"king " * 100}", "sentence_bad": "king"}}'
     (tmp_path / "pairs" / "long.jsonl").write_text(row)
-    message = refused(1, f"evaluation.suites.pairs={tmp_path / 'pairs'}")
-    assert "does not fit the model's 64 positions" in message
+    models = {"a": {"architecture": LLAMA | {"positions": 128}}, "b": {"architecture": LLAMA}}
+    message = refused(2, f"evaluation.suites.pairs={tmp_path / 'pairs'}", models=models)
+    assert "evaluation.suites.pairs: the sentence 'king king king" in message
+    assert "models.b has 64: give the model more or leave the sentence out" in message
+    assert not [*(copied / "runs" / ".store").glob("model-*.partial")]
+    assert len([*(copied / "runs" / ".store").glob("model-*")]) == 4
 
 
 def test_a_corpus_without_the_words_of_the_built_in_pairs(refused: Refused, text: Path) -> None:
@@ -250,7 +266,7 @@ def test_a_corpus_without_the_words_of_the_built_in_pairs(refused: Refused, text
     suites = {"generated": "builtin:paradigms"}
     message = refused(1, f"corpus.path={text}", evaluation={"suites": suites})
     assert "too few English words" in message
-    assert "evaluation.suites" in message
+    assert "evaluation.suites.generated=null" in message
 
 
 def test_a_damaged_artifact(copied: Path, data: Path) -> None:
@@ -326,7 +342,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         (20, "corpus"),
         (150, "models/a"),
         pytest.param(4, None, marks=pytest.mark.slow),
-        pytest.param(60, "tokenizer", marks=pytest.mark.slow),
+        pytest.param(100, "tokens", marks=pytest.mark.slow),
         pytest.param(300, "models/a", marks=pytest.mark.slow),
     ],
 )

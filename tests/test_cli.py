@@ -43,13 +43,26 @@ def test_a_recipe_is_copied_and_never_over_a_file(tmp_path: Path) -> None:
     command = babyllama(tmp_path, "recipes", "copy", "mini", "my.yaml")
     assert command.code == 0, command.err
     assert command.out == "wrote my.yaml; run it with: babyllama run my.yaml\n"
-    assert (tmp_path / "my.yaml").read_text("utf-8") == preset_text("mini")
-    assert load_recipe(str(tmp_path / "my.yaml")) == load_recipe("mini")
+    text = (tmp_path / "my.yaml").read_text("utf-8")
+    assert text == preset_text("mini").replace("name: mini", "name: my")
+    assert load_recipe(str(tmp_path / "my.yaml")) == load_recipe("mini", ["name=my"])
     (tmp_path / "my.yaml").write_text("mine")
     again = babyllama(tmp_path, "recipes", "copy", "mini", "my.yaml")
     assert again.code == 2
     assert again.err == "error: my.yaml exists: choose another name or delete it\n"
     assert (tmp_path / "my.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("2023.yaml", "2023"), ("my own.v2.yaml", "my-own-v2"), ("_x.yaml", "x"), ("ü.yaml", "demo")],
+)
+def test_a_copy_has_the_name_of_its_file_as_far_as_a_run_can_have_it(
+    tmp_path: Path, file: str, name: str
+) -> None:
+    command = babyllama(tmp_path, "recipes", "copy", "demo", file)
+    assert command.code == 0, command.err
+    assert load_recipe(str(tmp_path / file)).name == name
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from babyllama import devices
-from babyllama.devices import has_native_bf16, pick_device, prepare_cpu, resolve_precision
+from babyllama.devices import has_native_bf16, pick_device, prepare_torch, resolve_precision
 from babyllama.errors import RecipeError
 
 CPU = torch.device("cpu")
@@ -69,15 +69,15 @@ def test_a_precision_that_is_asked_for_is_taken_on_any_machine(
 @pytest.mark.usefixtures("torch_settings")
 def test_threads_are_set_where_they_are_given() -> None:
     before = torch.get_num_threads()
-    prepare_cpu(None)
+    prepare_torch(CPU, None)
     assert torch.get_num_threads() == before
-    prepare_cpu(1)
+    prepare_torch(CPU, 1)
     assert torch.get_num_threads() == 1
 
 
 @pytest.mark.usefixtures("torch_settings")
 def test_the_float32_products_that_a_cpu_is_left_with_are_exact() -> None:
-    prepare_cpu(None)
+    prepare_torch(CPU, None)
     left = torch.randn(64, 256, generator=torch.Generator().manual_seed(1))
     exact = left.double() @ left.double().T
     assert float((left @ left.T - exact).abs().max() / exact.abs().max()) < 1e-5
@@ -92,5 +92,20 @@ def test_a_matrix_path_that_rounds_to_bf16_is_not_taken(monkeypatch: pytest.Monk
         return product(left, right) if wide else product(left.bfloat16(), right.bfloat16()).float()
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", rounding)
-    prepare_cpu(None)
+    prepare_torch(CPU, None)
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.usefixtures("torch_settings")
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_float32_products_of_other_devices_are_left_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """`medium` is a setting of all devices, and stands for TF32 on CUDA."""
+    monkeypatch.setattr(devices, "_exact_matmul_precision", lambda: "medium")
+    torch.set_float32_matmul_precision("highest")
+    prepare_torch(torch.device(kind), 1)
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_num_threads() == 1
+    prepare_torch(CPU, None)
+    assert torch.get_float32_matmul_precision() == "medium"

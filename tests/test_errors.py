@@ -1,18 +1,22 @@
 """One line for what a user can mend, and nothing swallowed that is an error of the program."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import SafetensorError
 
+from babyllama.__main__ import main
 from babyllama.errors import (
     BabyllamaError,
     CorruptDataError,
     DivergedError,
     RecipeError,
     StoppedError,
+    is_out_of_memory,
     refusal,
 )
 
@@ -56,6 +60,44 @@ def test_numpy_tells_of_a_full_disk_as_expected() -> None:
 )
 def test_a_file_that_the_system_refuses_is_named(error: OSError, message: str) -> None:
     assert message in refusal(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+    ],
+)
+def test_a_lack_of_memory_names_the_micro_batch(error: Exception) -> None:
+    assert is_out_of_memory(error)
+    assert refusal(error).startswith("out of memory: lower models.NAME.training.micro_batch")
+
+
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(1 << 50), lambda: np.empty(1 << 50)])
+def test_torch_and_numpy_tell_of_a_lack_of_memory_as_expected(
+    allocate: Callable[[], object],
+) -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        allocate()
+    assert is_out_of_memory(caught.value)
+
+
+def test_a_command_that_runs_out_of_memory_ends_with_one_line_and_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("babyllama.cli.app", app)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out of memory: lower models.NAME.training.micro_batch")
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_steps_are_those_of_the_training(data: Path) -> None:
     assert (cost.steps, cost.tokens) == (30, 30 * 8 * 16)
 
 
+@pytest.mark.filterwarnings("ignore::babyllama.errors.IgnoredSettingWarning")
 def test_a_student_costs_more_than_its_twin_by_the_forward_of_its_teachers(data: Path) -> None:
     raw = recipe(data)
     student, control, llama = (costs_of(raw, name) for name in ("student", "control", "llama"))
@@ -95,6 +96,18 @@ def test_a_student_costs_more_than_its_twin_by_the_forward_of_its_teachers(data:
     assert student.memory > control.memory
     raw["distillation"] = {"ce_weight": 1}
     assert costs_of(raw, "student").flops == control.flops
+
+
+def test_memory_counts_the_activations_of_the_micro_batch_that_is_run(data: Path) -> None:
+    def memory(**training: Any) -> float:
+        architecture = {**LLAMA, "layers": 8, "width": 32}
+        models = {"a": {"architecture": architecture}}
+        raw = recipe(data, models=models, training=TRAINING | training)
+        return float(costs_of(raw, "a").memory)
+
+    assert memory(batch_size=64) > 1.5 * memory(batch_size=16) > 1.5 * memory(micro_batch=1)
+    assert memory(batch_size=64, micro_batch=16) == memory(batch_size=16)
+    assert memory(precision="bf16") < memory(precision="fp32")
 
 
 def test_an_outside_checkpoint_costs_no_training(data: Path, finished: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from babyllama import builders
 from babyllama.errors import CorruptDataError, RecipeError
-from babyllama.plan import ensembles, training_order
+from babyllama.plan import ensembles, nothing_to_check, training_order
 from babyllama.recipe import Recipe
 from babyllama.resolve import resolve
 from stale import fingerprints, replaced, stages_of, stale
@@ -110,6 +110,7 @@ def test_every_input_comes_first(full: Recipe) -> None:
 
 
 def test_other_content_under_the_same_path_makes_stale(full: Recipe, data: Path) -> None:
+    full = replaced(full, ("corpus", "drop_overlap"), False)
     before = fingerprints(full)
     (data / "pairs" / "agreement_is.jsonl").unlink()
     after = fingerprints(full)
@@ -162,7 +163,7 @@ def test_a_raised_version_makes_its_stage_and_what_follows_stale(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = fingerprints(resolve(recipe(data)))
-    monkeypatch.setitem(builders.VERSIONS, "scores", 2)
+    monkeypatch.setitem(builders.VERSIONS, "scores", 99)
     after = fingerprints(resolve(recipe(data)))
     assert {name for name in after if after[name] != before[name]} == PAIRS
 
@@ -215,6 +216,42 @@ def test_samples_are_of_the_students_or_of_the_last_model(data: Path, full: Reci
     assert stages_of(alone)["samples"].identity.settings["models"] == ["b"]
 
 
+def test_pairs_that_the_text_may_not_hold_are_an_input_of_the_corpus(
+    full: Recipe, data: Path
+) -> None:
+    before = fingerprints(full)
+    (data / "pairs" / "agreement_is.jsonl").unlink()
+    assert fingerprints(full)["corpus"] != before["corpus"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "place"),
+    [
+        ("corpus", "text/story.txt"),
+        ("corpus", "pairs/agreement_is.jsonl"),
+        ("scores/llama/pairs", "pairs/agreement_is.jsonl"),
+        ("models/start", "start/config.json"),
+    ],
+)
+def test_content_that_changed_since_it_was_fingerprinted_is_refused(
+    full: Recipe, data: Path, stage: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reads(*_: Any, check_unchanged: builders.Check = nothing_to_check, **__: Any) -> None:
+        check_unchanged()
+
+    for name in ("make_corpus", "make_scores", "make_model"):
+        monkeypatch.setattr(builders, name, reads)
+    build = stages_of(full)[stage].build
+    build(data, data)
+    file = data / place
+    before = file.read_bytes()
+    file.write_bytes(before + before)
+    with pytest.raises(CorruptDataError, match=r"changed while the run was under way: run the"):
+        build(data, data)
+    file.write_bytes(before)
+    build(data, data)
+
+
 def test_a_bad_suite_or_checkpoint_shows_before_anything_is_made(full: Recipe, data: Path) -> None:
     (data / "pairs" / "agreement_is.jsonl").write_text("{\n")
     with pytest.raises(CorruptDataError, match=r"agreement_is.jsonl, line 1"):
@@ -222,6 +259,7 @@ def test_a_bad_suite_or_checkpoint_shows_before_anything_is_made(full: Recipe, d
     shutil.rmtree(data / "pairs")
     with pytest.raises(RecipeError, match="pairs does not exist"):
         stages_of(full)
+    write_pairs(data / "pairs")
     shutil.rmtree(data / "outside")
     with pytest.raises(RecipeError, match="outside does not exist"):
         stages_of(full)

@@ -1,5 +1,8 @@
 """A recipe: frozen, every value in its range, every key with an owner or without effect."""
 
+import ast
+import inspect
+import itertools
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -8,6 +11,7 @@ from typing import Any, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
+import babyllama.recipe
 from babyllama.recipe import (
     Corpus,
     Distillation,
@@ -122,7 +126,8 @@ OTHER_CHOICE = {
     "kl_reduction": "token",
     "prefix": "none",
     "device": "cuda",
-    "story": "childes",
+    "base": "childes",
+    "bad_bytes": "fail",
     "betas": [0.7, 0.95],
     "kl": [0.0, 1.0],
 }
@@ -204,6 +209,17 @@ def test_every_key_is_owned_by_a_stage_or_declared_without_effect(full: Recipe) 
         if bool(changed) == is_marked(path):
             wrong.append((".".join(path), sorted(changed)))
     assert wrong == []
+
+
+def test_every_key_says_what_it_is() -> None:
+    silent = []
+    for section in ast.walk(ast.parse(inspect.getsource(babyllama.recipe))):
+        body = section.body if isinstance(section, ast.ClassDef) else []
+        for statement, following in itertools.zip_longest(body, body[1:]):
+            said = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+            if isinstance(statement, ast.AnnAssign) and not said:
+                silent.append(ast.unparse(statement.target))
+    assert silent == []
 
 
 def test_these_keys_and_no_others_are_declared_without_effect() -> None:

@@ -222,7 +222,7 @@ def test_a_twin_of_a_model_that_starts_from_a_checkpoint_starts_there_too() -> N
         ({"a": {"twin_of": "a"}}, "goes in a circle: a -> a"),
         ({"abc": {"twin_of": "abd"}}, "models.abc.twin_of: no model 'abd'; did you mean 'abc'?"),
         ({"a": {"twin_of": ["a"]}}, "models.a.twin_of: no model ['a']"),
-        ({"a": {"twin_of": "b"}, "b": None}, "models.a: give either"),
+        ({"a": {"twin_of": "b"}, "b": None}, "models.a.twin_of: no model 'b'"),
         ({1: {"twin_of": "b"}}, "models.1.twin_of: no model 'b'"),
     ],
 )
@@ -264,6 +264,62 @@ def test_teachers_without_weight_in_the_loss_are_told() -> None:
         resolve(tiny(models={"a": {"architecture": LLAMA}, "s": taught}))
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"schedule": "constant", "final_learning_rate": 0.1},
+            r"models.a.training.final_learning_rate has no effect: its schedule is constant",
+        ),
+        (
+            {"select_by": "objective"},
+            r"models.a.training.select_by has no effect: it keeps the last weights",
+        ),
+    ],
+)
+def test_settings_that_another_one_leaves_idle_are_told(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.warns(IgnoredSettingWarning, match=message):
+        resolve_models(a={"architecture": LLAMA, "training": settings})
+
+
+def test_distillation_without_teachers_is_refused() -> None:
+    models = {"a": {"architecture": LLAMA, "distillation": {"temperature": 1}}}
+    assert "models.a: distillation has no effect without teachers" in refusal_of(
+        tiny(models=models)
+    )
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ({"kll": [0, 1]}, "unknown key models.s.healthy.kll; did you mean 'kl'?"),
+        ({"kl": [1, 0.5]}, "models.s.healthy.kl: 1 is above 0.5: turn them round"),
+    ],
+)
+def test_a_healthy_range_that_cannot_be_meant_is_refused(
+    ranges: dict[str, Any], message: str
+) -> None:
+    student = {"architecture": LLAMA, "teachers": ["a"], "healthy": ranges}
+    assert refusal_of(tiny(models={"a": {"architecture": LLAMA}, "s": student})) == message
+
+
+def test_a_range_for_all_that_is_logged_is_taken() -> None:
+    ranges = {"cross_entropy": [4, 5], "kl": [0.1, 0.1], "cross_entropy_share": [0, 1]}
+    student = {"architecture": LLAMA, "teachers": ["a"], "healthy": ranges}
+    models = resolve_models(a={"architecture": LLAMA}, s=student).models
+    assert models["s"].healthy["kl"] == (0.1, 0.1)
+
+
+def test_settings_of_a_model_that_is_nowhere_are_refused_with_the_nearest_name() -> None:
+    raw = tiny()
+    raw["models"]["studnet"] = {"training": {"epochs": 3}}
+    message = refusal_of(raw)
+    expected = "models.studnet has no architecture, checkpoint or twin_of; did you mean 'student'?"
+    assert message == expected
+
+
 def test_an_outside_checkpoint_is_trained_only_where_the_recipe_says_so() -> None:
     models = resolve_models(
         outside={"checkpoint": "x"}, start={"checkpoint": "x", "training": {}}
@@ -288,63 +344,6 @@ def test_teacher_weights_name_teachers() -> None:
         },
     }
     assert "'lama' is not a teacher; did you mean 'llama'?" in refusal_of(tiny(models=models))
-
-
-@pytest.mark.parametrize(
-    ("override", "key", "value"),
-    [
-        ("training.learning_rate=1e-4", "models.llama.training.learning_rate", 1e-4),
-        ("models.llama.training.betas=[0.8, 0.9]", "models.llama.training.betas", [0.8, 0.9]),
-        ("models.llama.training.clip_norm=null", "models.llama.training.clip_norm", None),
-        ("corpus.words=1e6", "corpus.words", 1_000_000),
-        ("corpus.path=a b=c", "corpus.path", "a b=c"),
-        ("corpus.clean=false", "corpus.clean", False),
-        ("evaluation.suites.blimp=folder", "evaluation.suites.blimp", "folder"),
-        ("models.llama.architecture.options.x=1e5", "models.llama.architecture.options.x", 1e5),
-        ("report.prompts=[a, b]", "report.prompts", ["a", "b"]),
-    ],
-)
-def test_an_override_changes_one_key(
-    override: str, key: str, value: object, tmp_path: Path
-) -> None:
-    file = str(write_recipe(tmp_path / "tiny.yaml", tiny()))
-    before = flatten(load_recipe(file).model_dump(mode="json"))
-    after = flatten(load_recipe(file, [override]).model_dump(mode="json"))
-    assert after[key] == value
-    if not override.startswith("training"):
-        assert {k for k in after if after[k] != before.get(k)} == {key}
-
-
-def test_the_last_override_wins(tmp_path: Path) -> None:
-    file = str(write_recipe(tmp_path / "tiny.yaml", tiny()))
-    assert load_recipe(file, ["seed=2", "seed=3"]).seed == 3
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("epochs", "must look like key.path=value"),
-        ("=3", "must look like key.path=value"),
-        ("training..epochs=3", "must look like key.path=value"),
-        ("corpus.path=[a", "is not YAML"),
-        ("corpus.path=2023-99-99", "is not YAML"),
-        ("training.learning_rate=-1e-4", "training.learning_rate: Input should be greater than 0"),
-        ("training.learning_rate=high", "not 'high'"),
-        ("training=3", "training: Input should be a valid dictionary"),
-        ("models.llama=null", "models.llama: Input should be a valid dictionary"),
-        ("models=3", "recipe has no models"),
-        ("corpus=null", "corpus: Input should be a valid dictionary"),
-        ("corpus.path=", "corpus.path: Input should be a valid string, not None"),
-    ],
-)
-def test_an_override_that_cannot_be_meant_is_refused(
-    override: str, message: str, tmp_path: Path
-) -> None:
-    file = str(write_recipe(tmp_path / "tiny.yaml", tiny()))
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(file, [override])
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_recipe_extends_files_beside_it_and_presets(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from babyllama.errors import RecipeError
+from babyllama.errors import BabyllamaError, RecipeError
 from babyllama.plan import Stage
 from babyllama.rundir import RunDirectory, flatten, why_stale
 from babyllama.store import Identity, Store
@@ -94,6 +95,36 @@ def test_links_to_stages_that_are_gone_from_the_recipe_go_too(
     assert not {"models/b", "scores/a/old.json", "scores/b/blimp.json", "suites/x"} & links
     assert not (directory.path / "scores" / "b").exists()
     assert all(store.has(s.identity) for s in gone)
+
+
+def test_the_users_own_links_and_folders_stay(
+    directory: RunDirectory, store: Store, tmp_path: Path
+) -> None:
+    show(directory, store, stage("models/a"), stage("scores/a/blimp"))
+    (tmp_path / "mine").mkdir()
+    own = ["data/link", "bin/lib64", "models/mine", "scores/a/mine.json", "suites/mine", "mine"]
+    for name in own:
+        (directory.path / name).parent.mkdir(exist_ok=True)
+        (directory.path / name).symlink_to(tmp_path / "mine")
+    (directory.path / "scores" / "empty").mkdir()
+    directory.drop_unused_links([])
+    assert not (directory.path / "models" / "a").exists()
+    assert not (directory.path / "scores" / "a" / "blimp.json").exists()
+    assert all((directory.path / name).is_symlink() for name in own)
+    assert (directory.path / "scores" / "empty").is_dir()
+
+
+def test_a_second_process_cannot_have_the_folder(directory: RunDirectory) -> None:
+    with directory.locked():
+        holder = f"process {os.getpid()} on {socket.gethostname()}"
+        with (
+            pytest.raises(BabyllamaError, match=rf"{directory.path} is in use by {holder}: wait"),
+            directory.locked(),
+        ):
+            pass
+    with directory.locked():
+        pass
+    assert not [*directory.path.iterdir()]
 
 
 def test_a_stage_that_a_run_has_not_come_to_keeps_its_row(

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,6 +142,22 @@ def test_a_build_that_raises_leaves_nothing_but_its_state(store: Store) -> None:
     folder = store.make(IDENTITY, go_on)
     assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "text"]
     assert names(store) == [folder.name]
+
+
+def seconds(folder: Path) -> float:
+    return float(read_manifest(folder)["seconds"])
+
+
+def test_the_time_of_an_attempt_that_left_its_state_counts(store: Store) -> None:
+    def stop(out: Path, partial: Path) -> None:
+        (partial / "state").touch()
+        time.sleep(0.1)
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            store.make(IDENTITY, stop)
+    assert 0.2 <= seconds(store.make(IDENTITY, write())) < 5
 
 
 @pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt()])

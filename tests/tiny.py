@@ -50,6 +50,13 @@ EVERY_TRAINING = {
     "micro_batch": 4,
     "checkpoint_minutes": 2.0,
 }
+EVERY_CLEANER = {
+    "base": "cbt",
+    "drop_lines": ["^#"],
+    "drop": ["\\[.\\]"],
+    "replace": [["a", "b"]],
+    "document": "^Chapter",
+}
 EVERY_DISTILLATION = {
     "temperature": 3.0,
     "ce_weight": 0.25,
@@ -155,7 +162,10 @@ def full_recipe(data: Path) -> dict[str, Any]:
         "words": 50,
         "dev_share": 0.1,
         "clean": False,
-        "cleaners": {"story": "cbt"},
+        "clean_dev": True,
+        "cleaners": {"story": EVERY_CLEANER},
+        "bad_bytes": "replace",
+        "drop_overlap": True,
         "seed": 2,
     }
     raw["tokens"]["separators"] = False

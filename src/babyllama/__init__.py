@@ -1,14 +1,15 @@
 """babyllama: small language models from little text, by distilling an ensemble of teachers.
 
-The loss is public: `babyllama.distillation_loss` and `babyllama.DistillationLoss` serve any
-training loop. Everything else is reached through the command `babyllama`.
+The loss is public: `babyllama.distillation_loss`, `babyllama.DistillationLoss` and the
+`babyllama.Counts` that both take serve any training loop. Everything else is reached through the
+command `babyllama`.
 """
 
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-__all__ = ["DistillationLoss", "distillation_loss"]
+__all__ = ["Counts", "DistillationLoss", "distillation_loss"]
 __version__ = version("babyllama")
 
 

@@ -1,16 +1,16 @@
 """How each artifact is made, from a recipe's section and the folders of its inputs."""
 
-import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from babyllama.corpus.build import build_corpus, read_documents
+from babyllama.corpus.build import build_corpus
+from babyllama.corpus.pieces import read_pieces
 from babyllama.devices import pick_device, resolve_precision
 from babyllama.distillation.teachers import Teachers
 from babyllama.evaluation.generation import continue_text
@@ -26,39 +26,33 @@ from babyllama.tokens.batches import ChunkOrder, validation_batches
 from babyllama.tokens.packing import Packed, pack, read_packed
 from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, token_bytes, train_tokenizer
 from babyllama.training.health import StopRequest
-from babyllama.training.ledger import Ledger
+from babyllama.training.ledger import Ledger, Record, identity, read_record
 from babyllama.training.trainer import Job, train
+
+Check = Callable[[], None]
+"""Called when an input from outside is read: raises if that is not what was fingerprinted."""
 
 # Raised when a change of code alters what a stage makes from the same settings and inputs.
 VERSIONS = {
-    "corpus": 1,
+    "corpus": 2,
     "tokenizer": 1,
-    "tokens": 1,
-    "suite": 1,
-    "model": 1,
-    "scores": 1,
+    "tokens": 2,
+    "suite": 2,
+    "model": 2,
+    "scores": 2,
     "samples": 1,
 }
 
 
-def make_corpus(recipe: Recipe, out: Path) -> None:
-    """Clean text, train and dev apart."""
-    corpus = recipe.corpus
-    build_corpus(
-        path=corpus.path,
-        dev_path=corpus.dev_path,
-        words=corpus.words,
-        dev_share=corpus.dev_share,
-        clean=corpus.clean,
-        cleaners=corpus.cleaners,
-        seed=corpus.seed,
-        out=out,
-    )
+def make_corpus(recipe: Recipe, suites: Iterable[Path], out: Path) -> None:
+    """Clean text, train and dev apart; `suites` are what `drop_overlap` keeps out of train."""
+    avoid = (text for suite in suites for text in sentences(read_suite(suite)))
+    build_corpus(recipe.corpus, out, avoid)
 
 
 def make_tokenizer(recipe: Recipe, corpus: Path, out: Path) -> None:
     """The tokenizer, learned from the training split alone."""
-    texts = (text for _, text in read_documents(corpus, "train"))
+    texts = (piece.text for piece in read_pieces(corpus, "train"))
     save_tokenizer(train_tokenizer(texts, recipe.tokenizer.vocabulary), out)
 
 
@@ -68,8 +62,8 @@ def make_tokens(recipe: Recipe, corpus: Path, tokenizer: Path, out: Path) -> Non
     settings = recipe.tokens
     summary: dict[str, Any] = {"vocabulary": len(loaded), "chunk_length": settings.chunk_length}
     for split in ("train", "dev"):
-        documents = read_documents(corpus, split)
-        sources = pack(documents, loaded, out, split, separators=settings.separators)
+        pieces = read_pieces(corpus, split)
+        sources = pack(pieces, loaded, out, split, separators=settings.separators)
         tokens = int(sum(source["tokens"] for source in sources.values()))
         summary |= {f"{split}_tokens": tokens, f"{split}_sources": sources}
     summary["train_chunks"] = summary["train_tokens"] // settings.chunk_length
@@ -133,32 +127,46 @@ def make_model(
     out: Path,
     work: Path,
     stop: StopRequest,
+    check_unchanged: Check,
 ) -> None:
     """One trained model as a Hugging Face folder, with its log and its ledger."""
     model = recipe.models[name]
     loaded = load_tokenizer(tokenizer)
+    start: Record = {}
     if model.checkpoint:
+        start = _origin(Path(model.checkpoint))
         network = load_model(Path(model.checkpoint))
+        check_unchanged()
     else:
         assert model.architecture
         special = (loaded.pad_token_id, loaded.bos_token_id, loaded.eos_token_id)
         config = model_config(model.architecture, len(loaded), special)
         network = build_model(config, model_seed(recipe, model))
     if model.training:
-        job = _job(recipe, name, network, tokens=tokens, tokenizer=tokenizer, teachers=teachers)
+        job = _job(
+            recipe, name, network, start, tokens=tokens, tokenizer=tokenizer, teachers=teachers
+        )
         write_json(out / "training.json", train(job, work, stop))
         shutil.copyfile(work / "log.jsonl", out / "log.jsonl")
         if (work / "by-words").exists():
             shutil.copytree(work / "by-words", out / "by-words")
-    elif model.checkpoint and (record := training_record(Path(model.checkpoint))):
-        write_json(out / "training.json", {**record, "model": name})
+    elif start:
+        facts = {"architecture": network.config.model_type, "parameters": network.num_parameters()}
+        write_json(out / "training.json", {"model": name, **facts, **start})
     save_model(network.cpu(), tokenizer, out)
+
+
+def _origin(checkpoint: Path) -> Record:
+    """What a checkpoint tells of itself, and where it came from; empty if it tells nothing."""
+    record = read_record(checkpoint)
+    return {**record, "origin": identity(checkpoint)} if record else {}
 
 
 def _job(
     recipe: Recipe,
     name: str,
     network: Any,
+    start: Record,
     *,
     tokens: Path,
     tokenizer: Path,
@@ -180,8 +188,12 @@ def _job(
             forward_flops_per_token(teacher, chunk)
             for teacher in (ensemble.models.values() if ensemble else ())
         ),
-        teachers={teacher: training_record(folder) for teacher, folder in teachers.items()},
-        start=training_record(Path(model.checkpoint)) if model.checkpoint else {},
+        teachers={
+            identity(folder): {**record, "name": teacher}
+            for teacher, folder in teachers.items()
+            if (record := read_record(folder))
+        },
+        start=start,
     )
     return Job(
         name=name,
@@ -212,21 +224,15 @@ def load_teachers(folders: Mapping[str, Path], settings: Distillation | None) ->
     return Teachers(models, settings.teacher_weights if settings else None)
 
 
-def training_record(folder: Path) -> dict[str, Any]:
-    """What `training.json` says of a model; empty where there is none."""
-    path = folder / "training.json"
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
-
-
 def make_suite(recipe: Recipe, corpus: Path, out: Path) -> None:
     """Minimal pairs from the words of the training split."""
-    words = count_words(text for _, text in read_documents(corpus, "train"))
+    words = count_words(piece.text for piece in read_pieces(corpus, "train"))
     write_paradigms(word_counts=words, seed=recipe.corpus.seed, out=out)
 
 
 def make_scores(
     recipe: Recipe, name: str, suite_name: str, *, members: Mapping[str, Path],
-    distillation: Distillation, suite: Path, out: Path,
+    distillation: Distillation, suite: Path, tokenizer: Path, out: Path, check_unchanged: Check,
 ) -> None:  # fmt: skip
     """The accuracies on one suite of pooled teachers; one model is an ensemble of one."""
     started = time.monotonic()
@@ -235,12 +241,14 @@ def make_scores(
     precision = resolve_precision(settings.precision, device)
     ensemble = load_teachers(members, distillation).to(device)
     paradigms = read_suite(suite)
-    tokenizer = load_tokenizer(next(iter(members.values())))
+    check_unchanged()
+    # The run's own, whatever transformers makes of the files in a model's folder.
+    loaded = load_tokenizer(tokenizer)
     scores = score(
         ensemble_scorer(ensemble, distillation.pool, precision),
-        encode(tokenizer, sentences(paradigms), settings.prefix),
-        vocabulary=len(tokenizer),
-        positions=min(longest_input(model.config) for model in ensemble.models.values()),
+        encode(loaded, sentences(paradigms), settings.prefix),
+        vocabulary=len(loaded),
+        positions=min(longest_input(model) for model in ensemble.models.values()),
         device=device,
     )
     convention = {"prefix": settings.prefix, "score": "sum", "ties": "half", "precision": precision}
@@ -254,15 +262,16 @@ def make_scores(
     write_json(out / "scores.json", result)
 
 
-def make_samples(recipe: Recipe, models: Mapping[str, Path], out: Path) -> None:
+def make_samples(recipe: Recipe, models: Mapping[str, Path], tokenizer: Path, out: Path) -> None:
     """Text that the models continue from the recipe's prompts."""
     samples = []
+    loaded = load_tokenizer(tokenizer)
     for name, folder in models.items():
-        network, tokenizer = load_model(folder), load_tokenizer(folder)
+        network = load_model(folder)
         for prompt in recipe.report.prompts:
             text = continue_text(
                 network,
-                tokenizer,
+                loaded,
                 prompt,
                 tokens=recipe.report.sample_tokens,
                 temperature=recipe.report.sample_temperature,

@@ -1,12 +1,19 @@
 """The commands: parse, call one function, print. Heavy imports wait until they are needed."""
 
 import os
+import sys
 import warnings
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from babyllama.recipe import Recipe
 
 app = typer.Typer(
     help="Small language models from little text, by distilling an ensemble of teachers.",
@@ -89,11 +96,11 @@ def copy_recipe(
     name: Annotated[str, typer.Argument(help="A recipe that ships with babyllama.")],
     file: Annotated[Path, typer.Argument(help="Where to write it.")],
 ) -> None:
-    """Write a recipe to a file of your own."""
+    """Write a recipe to a file of your own, under the file's name."""
     from babyllama.errors import RecipeError
-    from babyllama.resolve import preset_text
+    from babyllama.resolve import preset_copy
 
-    text = preset_text(name)
+    text = preset_copy(name, file.stem)
     try:
         with file.open("x", encoding="utf-8") as out:
             out.write(text)
@@ -102,6 +109,110 @@ def copy_recipe(
     except (FileNotFoundError, NotADirectoryError):
         raise RecipeError(f"{file.parent} is no folder: create it or choose another") from None
     typer.echo(f"wrote {file}; run it with: babyllama run {file}")
+
+
+RecipeArgument = Annotated[str, typer.Argument(help="A recipe's name or a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value")]
+RunDir = Annotated[Path | None, typer.Option(help="Where the run lives; by default runs/NAME.")]
+
+
+@app.command()
+def clean(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Show what each rule did to a source.")
+    ] = None,
+) -> None:
+    """Clean the text of a recipe, and say what became of it."""
+    from babyllama.corpus.explain import explanation, sources_table
+    from babyllama.inspection import clean_corpus
+
+    folder = clean_corpus(*_resolved(recipe, overrides, run_dir))
+    shown = explanation(folder, explain) if explain else [sources_table(folder)]
+    _console().print(*shown, sep="\n")
+
+
+@app.command()
+def audit(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write everything here, lists and all, as JSON.")
+    ] = None,
+) -> None:
+    """Look for duplicates, odd encoding, and overlap with the dev text and evaluation sets."""
+    from babyllama.corpus.audit import to_json
+    from babyllama.corpus.audit_tables import print_audit
+    from babyllama.inspection import audit_corpus
+
+    found = audit_corpus(*_resolved(recipe, overrides, run_dir))
+    print_audit(found, _console())
+    if out:
+        out.write_text(to_json(found), "utf-8")
+
+
+@app.command()
+def readability(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table here as JSON.")] = None,
+) -> None:
+    """Score how hard each source reads, and sort the sources into buckets (English only)."""
+    from babyllama.corpus.pieces import read_pieces
+    from babyllama.corpus.readability import readability as score_sources
+    from babyllama.corpus.readability import to_json, to_table
+    from babyllama.inspection import clean_corpus
+
+    folder = clean_corpus(*_resolved(recipe, overrides, run_dir))
+    table = score_sources(read_pieces(folder, "train"))
+    _console().print(to_table(table))
+    if out:
+        out.write_text(to_json(table), "utf-8")
+
+
+def _console() -> "Console":
+    """Standard output for tables: as wide as they are where it is not a terminal."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 240
+    return Console(highlight=False, width=width)
+
+
+def _resolved(
+    recipe: str, overrides: list[str] | None, run_dir: Path | None
+) -> tuple["Recipe", Path, Callable[[str], None]]:
+    """A recipe, its run directory, and where to tell of progress."""
+    from babyllama.resolve import load_recipe
+
+    resolved = load_recipe(recipe, overrides or [])
+    return resolved, run_dir or Path("runs") / resolved.name, partial(typer.echo, err=True)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str | None, typer.Argument(help="What to fetch; without it, a list.")] = None,
+    to: Annotated[Path, typer.Option(help="The folder that gets a folder NAME.")] = Path("data"),
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A local copy: the archive, or its folder.")
+    ] = None,
+    lock: Annotated[
+        Path | None, typer.Option(help="The lock file; by default fetch.lock.json in --to.")
+    ] = None,
+) -> None:
+    """Fetch a corpus or an evaluation set from its official address, and verify it."""
+    from babyllama.corpus.registry import describe, entry, names
+
+    if name is None:
+        typer.echo("\n\n".join(describe(known) for known in names()))
+        return
+    from babyllama.corpus.fetch import fetch as fetch_files
+
+    folder = fetch_files(name, to, source=source, lock=lock, say=partial(typer.echo, err=True))
+    typer.echo(entry(name).use.format(folder=folder))
 
 
 @app.command()

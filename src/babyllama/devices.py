@@ -43,11 +43,13 @@ def resolve_precision(asked: str, device: torch.device) -> str:
     return asked
 
 
-def prepare_cpu(threads: int | None) -> None:
-    """Set the threads, and take the faster float32 matrix path where it is as exact."""
+def prepare_torch(device: torch.device, threads: int | None) -> None:
+    """Set the threads, and on a CPU take the faster float32 matrix path where it is as exact."""
     if threads:
         torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(_exact_matmul_precision())
+    # The setting is torch's for all devices: on CUDA it would round float32 products to TF32.
+    if device.type == "cpu":
+        torch.set_float32_matmul_precision(_exact_matmul_precision())
 
 
 @functools.cache

@@ -10,6 +10,10 @@ import re
 
 # numpy and the libraries in Rust tell of a full disk without an errno.
 _FULL_DISK = re.compile(r"No space left on device|\d+ requested and \d+ written")
+# Of torch's allocators only those of GPUs have a class of their own.
+_NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator: can't allocate|out of memory|CUBLAS_STATUS_ALLOC_FAILED"
+)
 _REFUSALS = (
     errno.EACCES,
     errno.EPERM,
@@ -54,8 +58,22 @@ class IgnoredSettingWarning(UserWarning):
     """A setting was given that has no effect here."""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, the machine's or a GPU's; torch is not imported to tell."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
+
+
 def refusal(error: Exception) -> str:
-    """What a user can do where the system refuses a file; empty if that is not what happened."""
+    """What a user can do where the system refuses memory or a file; empty if it did not."""
+    if is_out_of_memory(error):
+        return (
+            "out of memory: lower models.NAME.training.micro_batch of the model that was being"
+            " made, or take smaller models"
+        )
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT) or _FULL_DISK.search(str(error)):
         return (

@@ -9,10 +9,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from transformers import PreTrainedModel
 
 from babyllama.builders import outline
-from babyllama.corpus.build import raw_size
-from babyllama.devices import pick_device, prepare_cpu, resolve_precision
+from babyllama.corpus.inputs import raw_size
+from babyllama.devices import pick_device, prepare_torch, resolve_precision
 from babyllama.models.costs import (
     forward_flops_per_token,
     parameter_count,
@@ -20,19 +21,19 @@ from babyllama.models.costs import (
 )
 from babyllama.pipeline import check_models
 from babyllama.plan import Stage, active_teachers, plan, training_order
-from babyllama.recipe import Recipe
+from babyllama.recipe import Recipe, Training
 from babyllama.rundir import RunDirectory, recipe_yaml, why_stale
 from babyllama.store import Store
 from babyllama.training.health import StopRequest
+from babyllama.training.memory import WEIGHT, Conditions, free_memory, micro_batch, training_bytes
 from babyllama.training.progress import minutes
 
 # Bytes of English text a token of a small vocabulary, where the corpus is not tokenized yet.
 BYTES_PER_TOKEN = 3.5
 BYTES_PER_WORD = 5.4
-# The part of the matrix rate that whole training steps of small models reach, and the tensors of
-# a micro-batch's logits that live at once; both measured with the presets.
+# The part of the matrix rate that whole training steps of small models reach, measured with the
+# presets.
 EFFICIENCY = 0.35
-LOGITS_AT_ONCE = 6
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,13 @@ class Cost:
     steps: int
     flops: float
     memory: float
-    """Bytes of weights, gradients, optimiser, logits and teachers."""
+    """Bytes of weights, gradients, optimiser, activations, logits and teachers."""
 
 
 def print_estimate(recipe: Recipe, run_dir: Path) -> None:
     """Print the resolved recipe, what is up to date, and an estimate of time and memory."""
-    prepare_cpu(recipe.runtime.threads)
     check_models(recipe)
+    prepare_torch(pick_device(recipe.runtime.device), recipe.runtime.threads)
     directory = RunDirectory(run_dir)
     store = Store(directory.store_root)
     stages = plan(recipe, store, StopRequest())
@@ -97,11 +98,27 @@ def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
     teachers = [outline(recipe, teacher) for teacher in active_teachers(model)]
     per_token = training_flops_per_token(network, chunk)
     per_token += sum(forward_flops_per_token(teacher, chunk) for teacher in teachers)
-    weights = 16.0 * parameters + 4.0 * sum(map(parameter_count, teachers))
-    micro = training.micro_batch or training.batch_size
-    logits = min(1 << 23, micro * chunk * recipe.tokenizer.vocabulary)
-    held = 4.0 * logits * (LOGITS_AT_ONCE + 2 * len(teachers))
-    return Cost(name, parameters, seen, steps, seen * per_token, weights + held)
+    memory = _memory(recipe, training, network, teachers)
+    return Cost(name, parameters, seen, steps, seen * per_token, memory)
+
+
+def _memory(
+    recipe: Recipe, training: Training, network: PreTrainedModel, teachers: list[PreTrainedModel]
+) -> float:
+    """Bytes that a training holds at most, with the micro-batch that it would take here."""
+    device = pick_device(recipe.runtime.device)
+    conditions = Conditions(
+        positions=recipe.tokens.chunk_length,
+        precision=resolve_precision(training.precision, device),
+        device=device,
+        teachers=len(teachers),
+    )
+    frozen = WEIGHT * sum(map(parameter_count, teachers))
+    free = free_memory(device)
+    if free is not None:
+        free -= frozen + WEIGHT * parameter_count(network)
+    sequences = micro_batch(network, training, conditions, free)
+    return frozen + training_bytes(network, conditions, sequences)
 
 
 def matmul_rate(recipe: Recipe) -> float:

@@ -1,16 +1,20 @@
 """How a run goes: every stage in order, made once, taken from the store where it is there."""
 
 import json
+import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from babyllama.builders import chunk_order, model_seed, outline
-from babyllama.devices import pick_device, prepare_cpu
+from babyllama.devices import pick_device, prepare_torch
 from babyllama.errors import BabyllamaError, RecipeError, StoppedError
+from babyllama.evaluation.minimal_pairs import read_suite, sentences
+from babyllama.evaluation.scoring import encode
 from babyllama.models.architectures import longest_input
-from babyllama.models.folders import check_same_tokenizer
+from babyllama.models.folders import check_same_tokenizer, check_tokenizer_stays
 from babyllama.plan import Stage, plan
 from babyllama.recipe import Recipe
 from babyllama.report.page import write_report
@@ -35,36 +39,58 @@ def run(recipe: Recipe, path: Path, say: Say) -> None:
     check_models(recipe)
     directory = RunDirectory(path)
     store = Store(directory.store_root)
-    stages = plan(recipe, store, StopRequest())
+    stop = StopRequest()
+    stages = plan(recipe, store, stop)
     directory.create()
-    directory.write_recipe(recipe)
     started = time.monotonic()
-    directory.write_status("running")
-    try:
-        _bring_up_to_date(recipe, directory, store, stages, say)
-    except (StoppedError, KeyboardInterrupt) as error:
-        directory.write_status("stopped", reason=str(error) or "interrupted")
-        raise
-    except Exception as error:
-        with suppress(OSError):  # a full disk: the error that it gave first says more
-            directory.write_status("failed", reason=str(error))
-        raise
-    directory.write_status("done")
+    with directory.locked(), _terminable():
+        try:
+            directory.write_recipe(recipe)
+            directory.write_status("running")
+            _bring_up_to_date(recipe, directory, store, stages, stop=stop, say=say)
+        except (StoppedError, KeyboardInterrupt) as error:
+            directory.write_status("stopped", reason=str(error) or "interrupted")
+            raise
+        except Exception as error:
+            with suppress(OSError):  # a full disk: the error that it gave first says more
+                directory.write_status("failed", reason=str(error))
+            raise
+        directory.write_status("done")
     say(f"report    {path / 'report' / 'index.html'}  ({minutes(time.monotonic() - started)})")
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, as `kill` and schedulers send it, is Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _bring_up_to_date(
-    recipe: Recipe, directory: RunDirectory, store: Store, stages: list[Stage], say: Say
+    recipe: Recipe,
+    directory: RunDirectory,
+    store: Store,
+    stages: list[Stage],
+    *,
+    stop: StopRequest,
+    say: Say,
 ) -> None:
-    prepare_cpu(recipe.runtime.threads)
+    prepare_torch(pick_device(recipe.runtime.device), recipe.runtime.threads)
     previous = directory.previous()
     directory.drop_unused_links(stages)
     folders: dict[str, Path] = {}
     made: set[str] = set()
+    checked = False
     for stage in stages:
         if not store.has(stage.identity):
+            if not checked and stage.name.startswith(("models/", "scores/")):
+                check_inputs(recipe, folders)
+                checked = True
             directory.write_status("running", stage=stage.name)
-            _make(store, stage, why_stale(stage, previous.get(stage.name)), say)
+            make_stage(store, stage, why_stale(stage, previous.get(stage.name)), say)
             made.add(stage.name)
             _say_whether_healthy(recipe, stage, store.path(stage.identity), say)
         else:
@@ -72,13 +98,13 @@ def _bring_up_to_date(
         folders[stage.name] = store.path(stage.identity)
         directory.link(stage.name, folders[stage.name])
         directory.write_stages(stages, folders, made)
-        if stage.name == "tokens":
-            check_inputs(recipe, folders["tokens"], folders["tokenizer"])
+        if stop.signal:  # too late for the training that noted it
+            raise StoppedError(f"stopped after {stage.name}")
     samples = json.loads((folders["samples"] / "samples.json").read_text("utf-8"))
     write_report(
         directory.path,
         directory.path / "report",
-        samples=[(f"{s['model']}: {s['prompt']}", s["text"]) for s in samples],
+        samples=[(s["model"], s["prompt"], s["text"]) for s in samples],
     )
 
 
@@ -90,7 +116,8 @@ def _say_whether_healthy(recipe: Recipe, stage: Stage, folder: Path, say: Say) -
         say(f"           last epoch: {judgement(means, recipe.models[name].healthy)}")
 
 
-def _make(store: Store, stage: Stage, reason: str, say: Say) -> None:
+def make_stage(store: Store, stage: Stage, reason: str, say: Say) -> None:
+    """Make one stage, or go on with it, and tell of it."""
     resumed = store.partial(stage.identity).exists()
     verb = "going on with" if resumed else "making"
     say(f"{verb:<10} {stage.name}{f'  ({reason})' if reason else ''}")
@@ -110,7 +137,7 @@ def check_models(recipe: Recipe) -> None:
     chunk = recipe.tokens.chunk_length
     for name, model in recipe.models.items():
         try:
-            positions = longest_input(outline(recipe, name).config)
+            positions = longest_input(outline(recipe, name))
         except BabyllamaError as error:
             raise type(error)(f"models.{name}: {error}") from None
         if positions < chunk:
@@ -121,25 +148,55 @@ def check_models(recipe: Recipe) -> None:
             )
 
 
-def check_inputs(recipe: Recipe, tokens: Path, tokenizer: Path) -> None:
+def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
     """Find what does not go with the text before the first training.
 
+    `folders` are those of the stages up to the tokens and the suites.
+
     Raises:
-        RecipeError: a batch or a chunk that is larger than the corpus.
+        RecipeError: a batch or a chunk that is larger than the corpus, a sentence longer than a
+            model, an architecture whose folder would be read with another tokenizer.
         BabyllamaError: a checkpoint with another tokenizer.
     """
+    tokens, tokenizer = folders["tokens"], folders["tokenizer"]
     loaded = load_tokenizer(tokenizer)
+    positions = {}
     for name, model in recipe.models.items():
+        network = outline(recipe, name)
+        positions[name] = longest_input(network)
         if model.checkpoint:
             check_same_tokenizer(name, Path(model.checkpoint), loaded)
-            ids = outline(recipe, name).get_output_embeddings().weight.shape[0]
+            ids = network.get_output_embeddings().weight.shape[0]
             if ids != len(loaded):
                 raise BabyllamaError(
                     f"model {name} ({model.checkpoint}) predicts {ids} ids, the tokenizer has"
                     f" {len(loaded)}: cut its embeddings to the ids of the tokenizer"
                 )
+        else:
+            check_tokenizer_stays(name, network.config, tokenizer)
         if model.training:
             try:
                 chunk_order(recipe, model, read_packed(tokens, "train"), model_seed(recipe, model))
             except RecipeError as error:
                 raise RecipeError(f"models.{name}: {error}") from None
+    for suite, place in recipe.evaluation.suites.items():
+        pairs = folders.get(f"suites/{suite}", Path(place))
+        _check_sentences(recipe, suite, pairs, loaded, positions)
+
+
+def _check_sentences(
+    recipe: Recipe, suite: str, pairs: Path, tokenizer: Any, positions: Mapping[str, int]
+) -> None:
+    """Hold the longest sentence of a suite against the model with the fewest positions."""
+    texts = sentences(read_suite(pairs))
+    rows = encode(tokenizer, texts, recipe.evaluation.prefix)
+    longest = max(range(len(rows)), key=lambda index: len(rows[index]))
+    shortest = min(positions, key=lambda name: positions[name])
+    # The last token is scored and not read: nothing comes behind it.
+    needed = len(rows[longest]) - 1
+    if needed > positions[shortest]:
+        raise RecipeError(
+            f"evaluation.suites.{suite}: the sentence {texts[longest][:60]!r} takes {needed}"
+            f" positions, prefix included, and models.{shortest} has {positions[shortest]}: give"
+            " the model more or leave the sentence out"
+        )

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from babyllama import builders
-from babyllama.corpus.build import raw_digest
+from babyllama.corpus.inputs import raw_digest
+from babyllama.errors import CorruptDataError
 from babyllama.evaluation.minimal_pairs import read_suite
 from babyllama.models.folders import folder_digest
 from babyllama.recipe import Distillation, Model, Recipe
@@ -16,6 +18,9 @@ from babyllama.store import Identity, Store, file_digest
 from babyllama.training.health import StopRequest
 
 BUILTIN_SUITE = "builtin:paradigms"
+
+Suite = tuple[Path, dict[str, str], builders.Check]
+"""Where the pairs are, their fingerprint by its name, and whether it is theirs still."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,13 @@ def _weights(teachers: Sequence[str], settings: Distillation) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
+def corpus_stage(recipe: Recipe, store: Store) -> Stage:
+    """The first stage alone: nothing of the models is looked at."""
+    planner = _Planner(recipe, store, StopRequest())
+    planner.add_corpus()
+    return planner.stages["corpus"]
+
+
 class _Planner:
     """Stages so far, by name."""
 
@@ -112,17 +124,34 @@ class _Planner:
     def inputs(self, *names: str) -> dict[str, str]:
         return {name: self.stages[name].identity.fingerprint for name in names}
 
-    def add_data(self) -> None:
+    def add_corpus(self) -> None:
         recipe = self.recipe
-        digest = raw_digest(recipe.corpus.path, recipe.corpus.dev_path)
+        suites = self._avoided_suites()
+        inputs = self._corpus_inputs()
+        check = unchanged(f"text of corpus.path {recipe.corpus.path}", self._corpus_inputs, inputs)
+
+        def build(out: Path, _: Path) -> None:
+            builders.make_corpus(recipe, suites.values(), out)
+            check()
+
         self.add(
             "corpus",
             "corpus",
             recipe.corpus.effective(),
-            {"text": digest},
-            lambda out, _: builders.make_corpus(recipe, out),
+            inputs,
+            build,
         )
-        corpus = self.path("corpus")
+
+    def _corpus_inputs(self) -> dict[str, str]:
+        """Digests of the text, and of the suites whose sentences it may not hold."""
+        corpus = self.recipe.corpus
+        suites = self._avoided_suites().items()
+        digests = {f"suites/{name}": pairs_digest(folder) for name, folder in suites}
+        return {"text": raw_digest(corpus.path, corpus.dev_path)} | digests
+
+    def add_data(self) -> None:
+        self.add_corpus()
+        recipe, corpus = self.recipe, self.path("corpus")
         self.add(
             "tokenizer",
             "tokenizer",
@@ -148,12 +177,22 @@ class _Planner:
                     lambda out, _: builders.make_suite(recipe, corpus, out),
                 )
 
+    def _avoided_suites(self) -> dict[str, Path]:
+        """Suites whose sentences the training text may not hold: not those written from it."""
+        if not self.recipe.corpus.drop_overlap:
+            return {}
+        suites = self.recipe.evaluation.suites.items()
+        return {name: Path(folder) for name, folder in suites if folder != BUILTIN_SUITE}
+
     def add_model(self, name: str) -> None:
         model = self.recipe.models[name]
         teachers = active_teachers(model)
         inputs = self.inputs("tokens", "tokenizer", *(f"models/{teacher}" for teacher in teachers))
+        check: builders.Check = nothing_to_check
         if model.checkpoint:
-            inputs["checkpoint"] = folder_digest(Path(model.checkpoint))
+            digest = partial(folder_digest, Path(model.checkpoint))
+            inputs["checkpoint"] = digest()
+            check = unchanged(f"checkpoint {model.checkpoint}", digest, inputs["checkpoint"])
         settings = self._model_settings(name, model, teachers)
         tokens, tokenizer = self.path("tokens"), self.path("tokenizer")
         folders = self._model_folders(teachers)
@@ -171,6 +210,7 @@ class _Planner:
                 out=out,
                 work=work,
                 stop=self.stop,
+                check_unchanged=check,
             ),
         )
 
@@ -189,11 +229,12 @@ class _Planner:
     def add_scores(self) -> None:
         alone = [Ensemble(name, (name,), Distillation()) for name in self.recipe.models]
         for suite in self.recipe.evaluation.suites:
+            place = self._suite(suite)
             for scored in [*alone, *ensembles(self.recipe.models)]:
-                self._add_scores(scored, suite)
+                self._add_scores(scored, suite, place)
 
-    def _add_scores(self, scored: Ensemble, suite: str) -> None:
-        folder, inputs = self._suite(suite)
+    def _add_scores(self, scored: Ensemble, suite: str, place: Suite) -> None:
+        folder, inputs, check = place
         settings = {**self.recipe.evaluation.effective(), "model": scored.name, "suite": suite}
         if len(scored.teachers) > 1:
             settings["pool"] = scored.distillation.pool
@@ -203,7 +244,7 @@ class _Planner:
             f"scores/{scored.name}/{suite}",
             "scores",
             settings,
-            {**self.inputs(*(f"models/{name}" for name in members)), **inputs},
+            self.inputs("tokenizer", *(f"models/{name}" for name in members)) | inputs,
             lambda out, _: builders.make_scores(
                 self.recipe,
                 scored.name,
@@ -211,28 +252,51 @@ class _Planner:
                 members=members,
                 distillation=scored.distillation,
                 suite=folder,
+                tokenizer=self.path("tokenizer"),
                 out=out,
+                check_unchanged=check,
             ),
         )
 
-    def _suite(self, suite: str) -> tuple[Path, dict[str, str]]:
-        """Where the pairs of a suite are, and their fingerprint."""
-        folder = self.recipe.evaluation.suites[suite]
+    def _suite(self, suite: str) -> Suite:
+        folder, name = self.recipe.evaluation.suites[suite], f"suites/{suite}"
         if folder == BUILTIN_SUITE:
-            return self.path(f"suites/{suite}"), self.inputs(f"suites/{suite}")
-        return Path(folder), {f"suites/{suite}": pairs_digest(Path(folder))}
+            return self.path(name), self.inputs(name), nothing_to_check
+        digest = partial(pairs_digest, Path(folder))
+        taken = digest()
+        return Path(folder), {name: taken}, unchanged(f"suite {folder}", digest, taken)
 
     def add_samples(self) -> None:
         models = self.recipe.models
         names = [n for n, m in models.items() if m.teachers] or [*models][-1:]
         folders = self._model_folders(names)
+        tokenizer = self.path("tokenizer")
         self.add(
             "samples",
             "samples",
             {**self.recipe.report.effective(), "models": names, "seed": self.recipe.seed},
-            self.inputs(*(f"models/{name}" for name in names)),
-            lambda out, _: builders.make_samples(self.recipe, folders, out),
+            self.inputs("tokenizer", *(f"models/{name}" for name in names)),
+            lambda out, _: builders.make_samples(self.recipe, folders, tokenizer, out),
         )
+
+
+def unchanged(what: str, digest: Callable[[], object], taken: object) -> builders.Check:
+    """A check that what was fingerprinted some time ago is what was read just now.
+
+    It raises CorruptDataError: an artifact made of one text must not have the name of another.
+    """
+
+    def check() -> None:
+        if digest() != taken:
+            raise CorruptDataError(
+                f"{what} changed while the run was under way: run the same command again"
+            )
+
+    return check
+
+
+def nothing_to_check() -> None:
+    """For what is made here, where nothing changes behind the run's back."""
 
 
 def pairs_digest(folder: Path) -> str:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 Prefix = Literal["none", "<s>", "</s>", "newline"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0)]
+LOGGED = ("cross_entropy", "kl", "cross_entropy_share")
+"""What the log of a distilled model holds of its loss, and `healthy` may give a range for."""
 WithoutEffect = "without effect on the result"
 """Mark of a field that no fingerprint covers."""
 
@@ -37,6 +40,21 @@ def _silent(section: Section) -> dict[str, Any]:
     return found
 
 
+class OwnCleaner(Section):
+    """A cleaner of one's own, of regular expressions that go line by line (see docs/corpus.md)."""
+
+    base: str = "generic"
+    """The cleaner whose rules follow, and whose definition of a document holds."""
+    drop_lines: tuple[str, ...] = ()
+    """A line with a match is dropped."""
+    drop: tuple[str, ...] = ()
+    """What matches is dropped."""
+    replace: tuple[tuple[str, str], ...] = ()
+    """Pairs of an expression and what stands in its place, `\\1` for its first group."""
+    document: str | None = None
+    """A line with a match starts a document."""
+
+
 class Corpus(Section):
     """Where the text comes from. Its content is fingerprinted, not its path."""
 
@@ -49,10 +67,22 @@ class Corpus(Section):
     dev_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The part held out where the corpus has no dev files."""
     clean: bool = True
-    cleaners: dict[str, str] = {}
-    """Source name -> cleaner name, for sources whose own name says nothing."""
-    seed: int = 1
+    """Put every source through its cleaner."""
+    clean_dev: bool | None = None
+    """Whether the development text is cleaned; by default as `clean` says."""
+    cleaners: dict[str, str | OwnCleaner] = {}
+    """Source name -> a cleaner's name or one's own, where the source's own name says nothing."""
+    bad_bytes: Literal["fail", "replace"] = "fail"
+    """What to do with bytes that are not UTF-8: replaced ones are counted."""
+    drop_overlap: bool = False
+    """Drop training lines that share 12 words in a row with the dev text or a suite."""
+    seed: Seed = 1
     """Seed of all that concerns the data: `words`, the split, the validation subset."""
+
+    @property
+    def cleans_dev(self) -> bool:
+        """Whether the development text is cleaned."""
+        return self.clean if self.clean_dev is None else self.clean_dev
 
 
 class Tokenizer(Section):
@@ -66,6 +96,7 @@ class Tokens(Section):
     """How text becomes chunks."""
 
     chunk_length: Annotated[int, Field(ge=2)] = 128
+    """Tokens a training sequence."""
     separators: bool = True
     """Start every document with `<s>`."""
     validation_chunks: PositiveInt = 500
@@ -76,12 +107,19 @@ class Architecture(Section):
     """A causal language model of transformers, by its `model_type`."""
 
     type: str
+    """The `model_type`, as `llama` or `gpt2`."""
     layers: PositiveInt
+    """Transformer blocks."""
     heads: PositiveInt
+    """Attention heads a layer; they divide the width."""
     width: PositiveInt
+    """Size of the hidden states and the embedding."""
     feed_forward: PositiveInt
+    """Inner size of the feed-forward layers."""
     positions: PositiveInt
+    """Tokens that the model can look at; at least `tokens.chunk_length`."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Wherever the architecture has dropout."""
     options: dict[str, Any] = {}
     """Further keys of the transformers configuration, by their own names."""
 
@@ -90,29 +128,40 @@ class Training(Section):
     """How one model is trained. The defaults are the paper's where it gives them."""
 
     epochs: PositiveInt = 6
+    """Times through the training split."""
     batch_size: PositiveInt = 32
     """Sequences a step, over all micro-batches."""
     learning_rate: PositiveFloat = 3e-4
+    """Of AdamW, at the end of the warm-up."""
     schedule: Literal["cosine", "constant"] = "cosine"
+    """What the learning rate does after the warm-up."""
     warmup_steps: Annotated[int, Field(ge=0)] = 200
+    """Steps in which the learning rate rises from zero."""
     final_learning_rate: Share = 0.0
     """Where the cosine ends, as a share of the learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled, on matrices alone."""
     betas: tuple[Share, Share] = (0.9, 0.999)
+    """How long AdamW remembers gradients and their squares; both below 1."""
     epsilon: PositiveFloat = 1e-8
+    """What AdamW adds to its denominator."""
     clip_norm: PositiveFloat | None = 1.0
+    """The norm that gradients are scaled down to; `null` leaves them alone."""
     random_offsets: bool = False
     """Shift the chunk grid by a random number of tokens every epoch."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`auto`: bf16 autocast where the hardware has it, otherwise fp32."""
     keep: Literal["last", "best"] = "last"
+    """Which weights become the model: the last, or the best at the end of an epoch."""
     select_by: Literal["cross_entropy", "objective"] = "cross_entropy"
     """What `keep: best` compares at the end of every epoch."""
     save_at_words: Literal["babylm"] | list[PositiveInt] = []
     """Save the model when it has seen so many words; `babylm` is 1M to 9M, 10M to 100M."""
     micro_batch: Annotated[PositiveInt | None, WithoutEffect] = None
-    """Sequences a forward pass; by default what fits a fixed budget of logits."""
+    """Sequences a forward pass; by default what fits the device. A training that was begun keeps
+    its own. With dropout another micro-batch draws other masks: another run of the same kind."""
     checkpoint_minutes: Annotated[PositiveFloat, WithoutEffect] = 5.0
+    """How often the state of a training is saved, beside the end of every epoch."""
 
     @model_validator(mode="after")
     def _betas_below_one(self) -> Self:
@@ -125,10 +174,13 @@ class Distillation(Section):
     """The loss of a model that has teachers: see `babyllama.distillation.loss`."""
 
     temperature: PositiveFloat = 2.0
+    """What the logits of teachers and student are divided by in the KL."""
     ce_weight: Share = 0.5
     """Weight of the cross-entropy; the rest is the weight of the KL."""
     pool: Literal["logits", "probabilities"] = "logits"
+    """What is averaged over the teachers: logits before the softmax, or probabilities."""
     kl_reduction: Literal["token", "sequence"] = "token"
+    """Mean of the KL over predicted tokens, or its sum over all positions a sequence."""
     teacher_weights: dict[str, PositiveFloat] = {}
     """Teacher -> weight, normalised to sum to one; a teacher left out weighs 1."""
 
@@ -137,15 +189,19 @@ class Model(Section):
     """One model of a run: trained here, or an outside checkpoint, or both."""
 
     architecture: Architecture | None = None
+    """What is built and trained from nothing."""
     checkpoint: Annotated[str | None, WithoutEffect] = None
     """A Hugging Face folder: a teacher as it is, or with `training` a start."""
     training: Training | None = None
+    """How it is trained; with a checkpoint and without this, it stays as it is."""
     teachers: list[Name] = []
+    """Models that it is distilled from."""
     distillation: Distillation | None = None
-    seed: int | None = None
+    """How it learns from them."""
+    seed: Seed | None = None
     """Seed of initialisation and data order; by default the recipe's."""
     healthy: Annotated[dict[str, tuple[float, float]], WithoutEffect] = {}
-    """Logged quantity -> the range that its mean over the last epoch has in a healthy run."""
+    """One of `LOGGED` -> the range of its mean over the last epoch in a healthy run."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -155,6 +211,8 @@ class Model(Section):
             raise ValueError("a model with an architecture needs training settings")
         if self.teachers and not self.training:
             raise ValueError("a model with teachers needs training settings")
+        if self.distillation and not self.teachers:
+            raise ValueError("distillation has no effect without teachers: name some or drop it")
         if len(set(self.teachers)) != len(self.teachers):
             raise ValueError(f"a teacher is listed twice: {self.teachers}")
         return self
@@ -166,36 +224,52 @@ class Evaluation(Section):
     suites: Annotated[dict[Name, str], WithoutEffect] = {"generated": "builtin:paradigms"}
     """Name -> folder of pair files, or `builtin:paradigms`: written from the corpus's words."""
     prefix: Prefix = "newline"
+    """What stands before every sentence that is scored."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of the layers; the head and the softmax are in float32 always."""
+    """Of the layers, as in `training`; the head and the softmax are in float32 always, and so is
+    all of a model that scales or caps its logits."""
 
 
 class Report(Section):
     """What the report shows beside the figures."""
 
     prompts: list[str] = ["Once upon a time", "The king", "I want", "She said"]
+    """Beginnings that the students go on with."""
     sample_tokens: PositiveInt = 60
+    """Tokens that they add to each, at most."""
     sample_temperature: PositiveFloat = 0.8
+    """Below 1 the likelier tokens are preferred."""
 
 
 class Runtime(Section):
     """The machine: nothing here changes a result beyond rounding."""
 
     device: Annotated[str, WithoutEffect] = "auto"
+    """`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU where torch finds one."""
     threads: Annotated[PositiveInt | None, WithoutEffect] = None
+    """Of torch on the CPU; by default all cores."""
 
 
 class Recipe(Section):
     """A whole run, resolved: every model complete, nothing left to look up."""
 
     name: Annotated[Name, WithoutEffect]
+    """The run lives in `runs/NAME` where the command does not say otherwise."""
     description: Annotated[str, WithoutEffect] = ""
-    seed: int = 1
+    """What `babyllama recipes` says of it."""
+    seed: Seed = 1
     """Seed of the models and of the samples from them."""
     corpus: Corpus
+    """The text."""
     tokenizer: Tokenizer
+    """Its vocabulary."""
     tokens: Tokens = Tokens()
+    """Its chunks."""
     models: dict[Name, Model]
+    """Name -> what is trained or taken from outside."""
     evaluation: Evaluation = Evaluation()
+    """What the models are measured on."""
     report: Report = Report()
+    """What is shown."""
     runtime: Runtime = Runtime()
+    """The machine."""

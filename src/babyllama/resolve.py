@@ -2,7 +2,8 @@
 
 A recipe file may name another with `extends`. Two top-level sections, `training` and
 `distillation`, hold what all models share; `twin_of: NAME` in a model copies that model without
-its teachers. All of these are gone once a recipe is resolved.
+its teachers; `null` takes back what was given before. All of these are gone once a recipe is
+resolved.
 """
 
 import difflib
@@ -10,15 +11,17 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from babyllama.errors import IgnoredSettingWarning, RecipeError
-from babyllama.recipe import Distillation, Model, Recipe, Training
+from babyllama.recipe import LOGGED, Distillation, Model, Recipe, Training
+from babyllama.schema import keys_of, section_of, takes, under, without_nulls
 
 Raw = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
@@ -46,6 +49,13 @@ def preset_text(name: str) -> str:
     if name not in preset_names():
         raise RecipeError(f"no recipe {name!r}{did_you_mean(name, preset_names())}")
     return (resources.files("babyllama") / "recipes" / f"{name}.yaml").read_text("utf-8")
+
+
+def preset_copy(name: str, own: str) -> str:
+    """A shipped recipe under another name, so that it does not run in the place of that one."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", own).lstrip("-_") or name
+    line = yaml.safe_dump({"name": safe}).strip()
+    return re.sub(r"^name: .*$", line, preset_text(name), count=1, flags=re.MULTILINE)
 
 
 def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -116,6 +126,8 @@ def _parse_override(text: str) -> Raw:
     if not equals or not all(key.split(".")):
         raise RecipeError(f"override {text!r} must look like key.path=value")
     parsed = _parse_yaml(value, f"override {text!r}")
+    if takes(under(Recipe, key.split(".")), str) and isinstance(parsed, int | float | date):
+        parsed = value.strip()  # a folder called 2023 is no number
     for part in reversed(key.split(".")):
         parsed = {part: parsed}
     return dict(parsed)
@@ -134,7 +146,7 @@ def resolve(raw: Raw) -> Recipe:
     Raises:
         RecipeError: an unknown key, a value out of range, an unknown or circular teacher.
     """
-    raw = dict(raw)
+    raw = without_nulls(Recipe, raw)
     shared = {
         "training": _shared(raw.pop("training", None), Training, "training"),
         "distillation": _shared(raw.pop("distillation", None), Distillation, "distillation"),
@@ -142,6 +154,8 @@ def resolve(raw: Raw) -> Recipe:
     models = raw.get("models")
     if not isinstance(models, dict) or not models:
         raise RecipeError("recipe has no models: give `models:` at least one entry")
+    for name in models:
+        _check_whole(name, models)
     raw["models"] = {name: _expand(name, models, shared, ()) for name in models}
     recipe = _validate(Recipe, raw, ())
     sort_models(recipe.models)
@@ -149,7 +163,9 @@ def resolve(raw: Raw) -> Recipe:
         if name == "ensemble" or name.startswith("ensemble-"):
             raise RecipeError(f"models.{name}: this is what pooled teachers are called: rename it")
         _check_teacher_weights(name, model)
+        _check_healthy(name, model)
         _warn_of_idle_teachers(name, model)
+        _warn_of_idle_training(name, model)
     _warn_of_ignored(shared, raw["models"])
     return recipe
 
@@ -157,6 +173,7 @@ def resolve(raw: Raw) -> Recipe:
 def _shared(raw: Any, section: type[BaseModel], name: str) -> Raw:
     if raw is None:
         return {}
+    raw = without_nulls(section, raw)
     _validate(section, raw, (name,))
     return dict(raw)
 
@@ -168,8 +185,16 @@ def _warn_of_ignored(shared: Mapping[str, Raw], models: Mapping[str, Raw]) -> No
             taken = [model[section].get(key) for model in models.values() if model.get(section)]
             if value not in taken and not isinstance(value, dict):
                 reason = "every model sets its own" if taken else f"no model has {section}"
-                message = f"{section}.{key} has no effect: {reason}"
-                warnings.warn(message, IgnoredSettingWarning, stacklevel=4)
+                _warn(f"{section}.{key} has", reason)
+
+
+def _check_whole(name: str, models: Raw) -> None:
+    """Refuse settings of a model that is nowhere: a misspelt name makes a new entry."""
+    entry, others = models[name], [other for other in models if other != name]
+    kinds = ("architecture", "checkpoint", "twin_of")
+    if isinstance(entry, dict) and not any(entry.get(kind) for kind in kinds):
+        hint = did_you_mean(name, others)
+        raise RecipeError(f"models.{name} has no architecture, checkpoint or twin_of{hint}")
 
 
 def _expand(name: str, models: Raw, shared: Mapping[str, Raw], seen: tuple[str, ...]) -> Any:
@@ -212,10 +237,11 @@ def _validate(section: type[M], raw: Any, where: tuple[str, ...]) -> M:
 
 
 def _explain(section: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
-    loc = tuple(str(part) for part in error["loc"])
+    loc = keys_of(section, map(str, error["loc"]))
     key = ".".join([*where, *loc]) or "recipe"
     if error["type"] == "extra_forbidden":
-        known = _fields_at(section, loc[:-1])
+        inner = section_of(under(section, loc[:-1]))
+        known = inner.model_fields if inner else {}
         extra = ["training", "distillation", "extends"] if not where and len(loc) == 1 else []
         extra += ["twin_of"] if len(loc) == 3 and loc[0] == "models" else []
         return f"unknown key {key}{did_you_mean(loc[-1], [*known, *extra])}"
@@ -223,23 +249,6 @@ def _explain(section: type[BaseModel], error: Any, where: tuple[str, ...]) -> st
     if error["type"] in {"missing", "value_error"}:
         return f"{key}: {message}"
     return f"{key}: {message}, not {error['input']!r}"
-
-
-def _fields_at(section: type[BaseModel], loc: Iterable[str]) -> list[str]:
-    """The known keys of the section that a path of keys leads to."""
-    current: Any = section
-    for part in loc:
-        if get_origin(current) is dict:
-            current = get_args(current)[1]
-            continue
-        current = current.model_fields[part].annotation
-        if get_origin(current) is not dict:  # a section, or `Section | None`
-            current = next((a for a in get_args(current) if _is_section(a)), current)
-    return list(current.model_fields) if _is_section(current) else []
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def sort_models(models: Mapping[str, Model]) -> list[str]:
@@ -278,13 +287,30 @@ def _check_teacher_weights(name: str, model: Model) -> None:
             )
 
 
+def _check_healthy(name: str, model: Model) -> None:
+    for quantity, (low, high) in model.healthy.items():
+        key = f"models.{name}.healthy"
+        if quantity not in LOGGED:
+            raise RecipeError(f"unknown key {key}.{quantity}{did_you_mean(quantity, LOGGED)}")
+        if low > high:
+            raise RecipeError(f"{key}.{quantity}: {low:g} is above {high:g}: turn them round")
+
+
 def _warn_of_idle_teachers(name: str, model: Model) -> None:
     if model.distillation and model.distillation.ce_weight == 1:
-        message = (
-            f"models.{name}.teachers have no effect: its distillation.ce_weight is 1,"
-            " cross-entropy alone"
-        )
-        warnings.warn(message, IgnoredSettingWarning, stacklevel=4)
+        _warn(f"models.{name}.teachers have", "its distillation.ce_weight is 1")
+
+
+def _warn_of_idle_training(name: str, model: Model) -> None:
+    training, key = model.training or Training(), f"models.{name}.training"
+    if training.schedule == "constant" and training.final_learning_rate:
+        _warn(f"{key}.final_learning_rate has", "its schedule is constant")
+    if training.keep == "last" and training.select_by != Training().select_by:
+        _warn(f"{key}.select_by has", "it keeps the last weights")
+
+
+def _warn(what: str, why: str) -> None:
+    warnings.warn(f"{what} no effect: {why}", IgnoredSettingWarning, stacklevel=5)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

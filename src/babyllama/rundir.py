@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 from babyllama.errors import RecipeError
 from babyllama.plan import Stage
 from babyllama.recipe import Recipe
-from babyllama.store import read_manifest, write_json
+from babyllama.store import locked, read_manifest, write_json
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,20 @@ class RunDirectory:
         except OSError as error:
             reason = error.strerror
             raise RecipeError(f"--run-dir {self.path}: {reason}: choose another folder") from None
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the folder for this process.
+
+        Raises:
+            BabyllamaError: another process runs in it.
+        """
+        return locked(
+            self.path / ".lock",
+            lambda holder: (
+                f"run directory {self.path} is in use by {holder}: wait for it, or choose another"
+                " --run-dir"
+            ),
+        )
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Keep the resolved recipe; it can be run again as it is."""
@@ -95,15 +110,20 @@ class RunDirectory:
         beside.replace(place)
 
     def drop_unused_links(self, stages: Sequence[Stage]) -> None:
-        """Drop links to stages that the recipe no longer has: the report shows what is linked."""
+        """Drop links to stages that the recipe no longer has: the report shows what is linked.
+
+        A user's own files and links may lie beside them.
+        """
         wanted = {self.path / stage.name for stage in stages}
         wanted |= {path.with_suffix(".json") for path in wanted if path.parts[-3:-2] == ("scores",)}
-        for path in [*self.path.glob("*/*"), *self.path.glob("scores/*/*")]:
-            if path.is_symlink() and path not in wanted:
-                path.unlink()
-        for folder in self.path.glob("scores/*/"):
-            if not any(folder.iterdir()):
-                folder.rmdir()
+        store = self.store_root.resolve()
+        for pattern in ("models/*", "suites/*", "scores/*/*"):
+            for path in [*self.path.glob(pattern)]:
+                ours = path.is_symlink() and path.resolve().is_relative_to(store)
+                if ours and path not in wanted:
+                    path.unlink()
+                    if pattern == "scores/*/*" and not any(path.parent.iterdir()):
+                        path.parent.rmdir()
 
 
 def recipe_yaml(recipe: Recipe) -> str:

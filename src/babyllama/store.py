@@ -14,7 +14,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,8 @@ from typing import IO, Any
 from babyllama.errors import BabyllamaError, CorruptDataError
 
 MANIFEST = "manifest.json"
+SECONDS = "seconds"
+"""In the folder of state: how long the attempts so far took."""
 LIBRARIES = ("babyllama", "torch", "transformers", "tokenizers", "numpy")
 
 
@@ -97,38 +99,64 @@ class Store:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         partial.mkdir(exist_ok=True)
-        started = time.monotonic()
+        started = time.monotonic() - _spent_earlier(partial)
         try:
             build(out, partial)
             write_json(out / MANIFEST, _manifest(identity, out, time.monotonic() - started))
             sync_tree(out)
         except BaseException:
             shutil.rmtree(out, ignore_errors=True)
-            if not any(partial.iterdir()):
-                partial.rmdir()
+            _leave(partial, time.monotonic() - started)
             raise
         out.rename(folder)
         sync_path(self.root)
         shutil.rmtree(partial, ignore_errors=True)
 
-    @contextmanager
-    def _lock(self, identity: Identity) -> Iterator[None]:
-        """Hold the artifact's lock; the system lets go of it when the process dies."""
+    def _lock(self, identity: Identity) -> AbstractContextManager[None]:
         path = self.path(identity).with_suffix(".lock")
-        with path.open("a+") as handle:
-            if not _locked(handle, path):
-                handle.seek(0)
-                holder = handle.read().strip() or "another process"
-                raise BabyllamaError(
-                    f"{path.stem} is being made by {holder}: wait for it, then run this again"
-                )
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
+        return locked(
+            path,
+            lambda holder: (
+                f"{path.stem} is being made by {holder}: wait for it, then run this again"
+            ),
+        )
+
+
+def _spent_earlier(partial: Path) -> float:
+    """Seconds that earlier attempts at an artifact took, those of a killed one not counted."""
+    try:
+        return float((partial / SECONDS).read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return 0.0
+
+
+def _leave(partial: Path, seconds: float) -> None:
+    """Note the time beside the state that an attempt has left; without state drop the folder."""
+    if any(path.name != SECONDS for path in partial.iterdir()):
+        with suppress(OSError):  # a full disk, of which the caller is about to hear
+            (partial / SECONDS).write_text(f"{seconds:.3f}\n", "utf-8")
+    else:
+        shutil.rmtree(partial)
+
+
+@contextmanager
+def locked(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
+    """Hold a lock; the system lets go of it when the process dies.
+
+    Raises:
+        BabyllamaError: another process has it; `refusal` puts that process into words.
+    """
+    with path.open("a+") as handle:
+        if not _locked(handle, path):
+            handle.seek(0)
+            raise BabyllamaError(refusal(handle.read().strip() or "another process"))
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+        handle.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _locked(handle: IO[str], path: Path) -> bool:

@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 
-from babyllama.corpus.build import build_corpus, raw_digest, read_documents
+from babyllama.corpus import build as build_module
+from babyllama.corpus import prepare, sources
+from babyllama.corpus.build import build_corpus
+from babyllama.corpus.inputs import raw_digest
+from babyllama.corpus.pieces import read_pieces
 from babyllama.errors import CorruptDataError, IgnoredSettingWarning, RecipeError
+from babyllama.recipe import Corpus
 
 Build = Callable[..., dict[str, Any]]
 
@@ -27,25 +32,22 @@ def raw(tmp_path: Path) -> Path:
 @pytest.fixture
 def build(raw: Path, tmp_path: Path) -> Build:
     def run(**changed: Any) -> dict[str, Any]:
-        settings = {
-            "path": str(raw),
-            "dev_path": None,
-            "words": None,
-            "dev_share": 0.1,
-            "clean": True,
-            "cleaners": {},
-            "seed": 1,
-            "out": tmp_path / "out",
-        }
-        return build_corpus(**(settings | changed))
+        out, avoid = changed.pop("out", tmp_path / "out"), changed.pop("avoid", ())
+        settings = {"path": str(raw), "dev_share": 0.1} | changed
+        return build_corpus(Corpus(**settings), out, avoid)
 
     return run
 
 
 def texts(out: Path, split: str = "train") -> dict[str, list[str]]:
+    """Source -> its documents."""
     found: dict[str, list[str]] = {}
-    for source, text in read_documents(out, split):
-        found.setdefault(source, []).append(text)
+    for source, text, starts in read_pieces(out, split):
+        documents = found.setdefault(source, [])
+        if starts:
+            documents.append(text)
+        else:
+            documents[-1] += text
     return found
 
 
@@ -57,20 +59,15 @@ def test_documents_are_cleaned_apart_and_counted(build: Build, tmp_path: Path) -
     assert result["train"]["simple_wikipedia"] == {
         "files": 1,
         "documents": 2,
+        "lines": 4,
         "words": 7,
         "words_raw": 13,
         "bytes": len("the month.\nAoût\nIt is hot.\nVery.\n".encode()),
+        "bytes_replaced": 0,
+        "lines_overlapping": 0,
     }
     assert list(result["train"]) == ["aochildes", "simple_wikipedia"]
     assert json.loads((out / "corpus.json").read_text(encoding="utf-8")) == result
-
-
-def test_the_artifact_is_plain_json_lines_in_utf8(build: Build, tmp_path: Path) -> None:
-    build()
-    lines = (tmp_path / "out/train/simple_wikipedia.jsonl").read_bytes().decode().split("\n")
-    assert lines.pop() == ""
-    assert lines[0] == '{"text": "the month.\\n"}'
-    assert "Août" in lines[1]
 
 
 def test_without_cleaning_only_line_ends_change(build: Build, tmp_path: Path) -> None:
@@ -89,7 +86,7 @@ def test_same_input_same_bytes(build: Build, tmp_path: Path) -> None:
         build(out=out, words=2_000)
     files = [{p.relative_to(o): p.read_bytes() for p in o.rglob("*.json*")} for o in outs]
     assert files[0] == files[1]
-    assert len(files[0]) == 4
+    assert len(files[0]) == 5
 
 
 def test_words_take_a_part_of_train_and_leave_dev(build: Build, tmp_path: Path) -> None:
@@ -136,13 +133,27 @@ def test_the_held_out_part_does_not_depend_on_the_words_taken(
     assert not dev_lines & set("".join(texts(tmp_path / "b")["aochildes"]).splitlines())
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, -1.0])
-def test_a_share_that_leaves_a_split_empty_is_refused(
-    build: Build, raw: Path, share: float
+def test_text_with_too_few_lines_to_split_is_refused_with_the_remedies(
+    build: Build, tmp_path: Path
 ) -> None:
-    (raw / "aochildes.dev").unlink()
-    with pytest.raises(RecipeError, match=r"corpus\.dev_share"):
-        build(dev_share=share)
+    folder = tmp_path / "short"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one line " * 500, encoding="utf-8")
+    with pytest.raises(CorruptDataError, match=r"too few lines .*corpus\.dev_path"):
+        build(path=str(folder))
+
+
+def test_many_short_files_are_documents_of_a_source_and_some_are_held_out(
+    build: Build, tmp_path: Path
+) -> None:
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    for n in range(60):
+        (folder / f"{n}.txt").write_text(f"letter {n} is one line\n", encoding="utf-8")
+    result = build(path=str(folder), words=100)
+    dev, train = result["dev"]["letters"], result["train"]["letters"]
+    assert (dev["documents"], dev["words"]) == (6, 30)
+    assert (train["documents"], train["files"]) == (20, 60)
 
 
 def test_a_cleaner_can_be_chosen_for_a_source(build: Build, raw: Path, tmp_path: Path) -> None:
@@ -158,11 +169,13 @@ def test_a_cleaner_can_be_chosen_for_a_source(build: Build, raw: Path, tmp_path:
     [
         ({"aochildes": "gutenburg"}, "did you mean 'gutenberg'"),
         ({"aochilds": "gutenberg"}, "did you mean 'aochildes'"),
-        ({"aochildes": "zzz"}, "expected one of aochildes, bnc_spoken"),
+        ({"aochildes": "zzz"}, "known: aochildes, bnc_spoken"),
+        ({"aochildes": {"base": "gutenburg"}}, "did you mean 'gutenberg'"),
+        ({"aochildes": {"drop": ["("]}}, r"\("),
     ],
 )
 def test_unknown_cleaners_and_sources_get_a_suggestion(
-    build: Build, cleaners: dict[str, str], says: str
+    build: Build, cleaners: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(RecipeError, match=says):
         build(cleaners=cleaners)
@@ -196,21 +209,84 @@ def test_an_unknown_path_is_refused_by_name(build: Build, path: str) -> None:
         build(path=path)
 
 
-def test_reading_a_split_that_is_not_there_or_broken(build: Build, tmp_path: Path) -> None:
-    with pytest.raises(CorruptDataError, match="build the corpus again"):
-        list(read_documents(tmp_path, "train"))
-    build()
-    (tmp_path / "out/train/aochildes.jsonl").write_text('{"tex": 1}\n', encoding="utf-8")
-    with pytest.raises(CorruptDataError, match=r"aochildes\.jsonl line 1"):
-        list(read_documents(tmp_path / "out", "train"))
-
-
-def test_line_separators_inside_a_text_survive_the_artifact(
+def test_a_cleaner_of_ones_own_is_regular_expressions(
     build: Build, raw: Path, tmp_path: Path
 ) -> None:
-    (raw / "odd.train").write_text("a\u2028b\x85c\n", encoding="utf-8")
-    build(clean=False)
-    assert texts(tmp_path / "out")["odd"] == ["a\u2028b\x85c\n"]
+    text = "# One\nA [1] line .\n> quoted\nEND\n# Two\nhow are you ?\n"
+    (raw / "forum.train").write_text(text, encoding="utf-8")
+    own = {
+        "drop_lines": ["^>"],
+        "drop": [r"\[\d+\]"],
+        "replace": [["END", "The end."]],
+        "document": "^#",
+    }
+    build(cleaners={"forum": own})
+    assert texts(tmp_path / "out")["forum"] == [
+        "# One\nA line .\nThe end.\n",
+        "# Two\nhow are you ?\n",
+    ]
+    build(cleaners={"forum": {**own, "base": "switchboard"}})
+    assert texts(tmp_path / "out")["forum"][1] == "# Two\nhow are you?\n"
+
+
+def test_dev_text_can_be_cleaned_where_training_text_is_not(
+    build: Build, raw: Path, tmp_path: Path
+) -> None:
+    build(clean=False, clean_dev=True)
+    assert texts(tmp_path / "out", "dev") == {"aochildes": ["so?\n"]}
+    assert texts(tmp_path / "out")["aochildes"][0].startswith("Line 0 of  a story .\n")
+    (raw / "aochildes.dev").unlink()
+    result = build(clean=False, clean_dev=True)
+    assert " ." not in texts(tmp_path / "out", "dev")["aochildes"][0]
+    assert result["dev"]["aochildes"]["words"] < result["dev"]["aochildes"]["words_raw"]
+
+
+def test_what_each_rule_did_is_told_per_source(build: Build, tmp_path: Path) -> None:
+    build()
+    effects = json.loads((tmp_path / "out/effects.json").read_text(encoding="utf-8"))
+    assert list(effects) == ["train", "dev"]
+    assert effects["train"]["aochildes"]["join_punctuation"]["lines"] == 900
+    assert effects["dev"]["aochildes"]["join_punctuation"]["lines"] == 1
+
+
+def test_bytes_that_are_not_utf8_are_refused_or_counted(
+    build: Build, raw: Path, tmp_path: Path
+) -> None:
+    (raw / "odd.train").write_bytes(b"caf\xe9 noir\n")
+    with pytest.raises(CorruptDataError, match=r"odd\.train is not UTF-8 \(byte 0xe9 at offset 3"):
+        build()
+    result = build(bad_bytes="replace")
+    assert result["train"]["odd"]["bytes_replaced"] == 1
+    assert texts(tmp_path / "out")["odd"] == ["caf noir\n"]
+
+
+def test_training_lines_that_dev_or_a_suite_has_are_dropped_where_asked(
+    build: Build, raw: Path, tmp_path: Path
+) -> None:
+    twelve = "twelve words in a row are the same here and over there too"
+    (raw / "aochildes.dev").write_text(f"so ?\n{twelve} .\n", encoding="utf-8")
+    pair = "the suite asks whether the cats sleep"
+    lines = ["a line", twelve, "between", pair.upper(), "the cats sleep"]
+    (raw / "mine.train").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    assert build()["train"]["mine"]["lines"] == 5
+    result = build(drop_overlap=True, avoid=[pair, "a line"])
+    assert texts(tmp_path / "out")["mine"] == ["a line\n", "between\n", "the cats sleep\n"]
+    assert result["train"]["mine"]["lines_overlapping"] == 2
+
+
+def test_processes_build_the_same_bytes_as_one(
+    build: Build, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(out=tmp_path / "alone")
+    monkeypatch.setattr(build_module, "ALONE_BYTES", 0)
+    monkeypatch.setattr(build_module, "cores", lambda: 2)
+    monkeypatch.setattr(prepare, "BATCH_CHARACTERS", 400)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 300)
+    build(out=tmp_path / "together")
+    folders = [tmp_path / "alone", tmp_path / "together"]
+    assert texts(folders[0]) == texts(folders[1])
+    for name in ("corpus.json", "effects.json"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
 
 
 def test_the_digest_follows_the_input(raw: Path) -> None:

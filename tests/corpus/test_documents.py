@@ -5,9 +5,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from babyllama.corpus.cleaning import CLEANERS
-from babyllama.corpus.documents import split_documents
+from babyllama.corpus.documents import document_parts
 
 SOURCES = [*sorted(CLEANERS), "my_text"]
+
+
+def split_documents(source: str, raw: str, block: int = 0, opening: str | None = None) -> list[str]:
+    """Documents put together from their parts; with `block`, read in so many lines at a time."""
+    lines = raw.splitlines(keepends=True)
+    size = block or max(1, len(lines))
+    blocks = ["".join(lines[at : at + size]) for at in range(0, len(lines), size)]
+    documents: list[str] = []
+    for text, starts in document_parts(source, lambda: blocks, opening):
+        if starts:
+            documents.append(text)
+        else:
+            documents[-1] += text
+    return documents
 
 
 def test_a_wikipedia_article_opens_with_its_title_and_the_start_may_be_mid_article() -> None:
@@ -72,5 +86,31 @@ def test_a_line_of_signs_does_not_stall() -> None:
 @settings(deadline=None)
 def test_articles_hold_every_line_in_order(lines: list[str]) -> None:
     raw = "".join(line + "\n" for line in lines)
-    joined = "".join(split_documents("wikipedia", raw))
-    assert joined.split() == raw.split()
+    documents = split_documents("wikipedia", raw)
+    assert "".join(documents).split() == raw.split()
+    for size in (1, 2, 5):
+        again = split_documents("wikipedia", raw, block=size)
+        assert [d.split() for d in again] == [d.split() for d in documents]
+
+
+@pytest.mark.parametrize("size", [1, 2, 0])
+def test_a_licence_is_cut_from_every_book_however_the_file_is_read(size: int) -> None:
+    raw = (
+        "Terms.\n*** START OF THE PROJECT GUTENBERG EBOOK A ***\nOnce.\nUpon.\n"
+        "*** END OF THE PROJECT GUTENBERG EBOOK A ***\nMore terms.\n= = = PG2 = = =\nTwice.\n"
+    )
+    assert [d.strip() for d in split_documents("gutenberg", raw, size)] == [
+        "Once.\nUpon.",
+        "Twice.",
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 0])
+def test_an_expression_of_ones_own_says_which_lines_open_documents(size: int) -> None:
+    raw = "front\n# One\na\nb # not here\n# Two\nc\n"
+    found = split_documents("generic", raw, size, opening=r"^# ")
+    assert found == ["front\n", "# One\na\nb # not here\n", "# Two\nc\n"]
+    assert split_documents("generic", "a\nChapter 1, part\nb\n", size, opening="Chapter") == [
+        "a\n",
+        "Chapter 1, part\nb\n",
+    ]

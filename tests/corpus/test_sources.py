@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from babyllama.corpus.sources import RawFiles, files_digest, find_files, read_text
+from babyllama.corpus import sources
+from babyllama.corpus.sources import RawFiles, TextFile, files_digest, find_files
 from babyllama.errors import CorruptDataError, RecipeError
 
 
@@ -15,8 +16,16 @@ def put(folder: Path, *names: str) -> Path:
     return folder
 
 
-def names(pairs: list[tuple[str, Path]]) -> list[str]:
-    return [name for name, _ in pairs]
+def names(found: list[tuple[str, list[Path]]]) -> list[str]:
+    return [name for name, _ in found]
+
+
+def paths(found: list[tuple[str, list[Path]]], folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for _, files in found for path in files]
+
+
+def read_text(file: Path) -> str:
+    return "".join(TextFile(file).blocks())
 
 
 def test_babylm_layout_in_one_folder_or_two(tmp_path: Path) -> None:
@@ -37,26 +46,50 @@ def test_the_dev_folder_beside_a_babylm_training_folder_is_found(tmp_path: Path)
     assert find_files(tmp_path / "text").dev == []
 
 
-def test_any_folder_of_text_files_is_read_in_depth_with_unique_safe_names(tmp_path: Path) -> None:
-    put(tmp_path, "b.txt", "a/b c?.txt", "a_b.md", "a/b.text", "A_B.txt", "dé.txt")
+def test_files_beside_each_other_are_sources_with_unique_safe_names(tmp_path: Path) -> None:
+    put(tmp_path, "b c?.txt", "a_b.md", "A_B.txt", "dé.txt")
     found = find_files(tmp_path)
-    assert names(found.train) == ["A_B", "a_b-2", "a_b-3", "a_b_c_", "b", "dé"]
+    assert names(found.train) == ["A_B", "a_b-2", "b_c_", "dé"]
     assert found.dev == []
     assert find_files(tmp_path) == found
+
+
+def test_the_files_of_a_subfolder_are_one_source_in_sorted_order(tmp_path: Path) -> None:
+    put(tmp_path, "news/2.txt", "news/1.txt", "news/old/0.txt", "talks/a.md", "b.txt")
+    found = find_files(tmp_path)
+    assert names(found.train) == ["b", "news", "talks"]
+    assert paths(found.train, tmp_path)[1:4] == ["news/1.txt", "news/2.txt", "news/old/0.txt"]
+
+
+def test_many_files_beside_each_other_are_the_documents_of_one_source(tmp_path: Path) -> None:
+    folder = put(tmp_path / "letters", *(f"{n:02}.txt" for n in range(sources.MOST_SOURCES)))
+    assert len(find_files(folder).train) == sources.MOST_SOURCES
+    put(folder, "one more.txt")
+    [(name, files)] = find_files(folder).train
+    assert name == "letters"
+    assert len(files) == sources.MOST_SOURCES + 1
+
+
+def test_linked_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere", "a.txt")
+    put(tmp_path / "text", "b.txt")
+    (tmp_path / "text" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "text")
+    assert names(find_files(tmp_path / "text").train) == ["b", "linked"]
 
 
 def test_development_texts_inside_the_training_folder_are_not_trained_on(tmp_path: Path) -> None:
     put(tmp_path, "a.txt", "dev/a.txt")
     found = find_files(tmp_path, tmp_path / "dev")
-    assert [path.relative_to(tmp_path).as_posix() for _, path in found.train] == ["a.txt"]
-    assert [path.relative_to(tmp_path).as_posix() for _, path in found.dev] == ["dev/a.txt"]
+    assert paths(found.train, tmp_path) == ["a.txt"]
+    assert paths(found.dev, tmp_path) == ["dev/a.txt"]
 
 
 def test_training_texts_inside_the_development_folder_are_not_measured_on(tmp_path: Path) -> None:
     put(tmp_path, "a.txt", "train/a.txt")
     found = find_files(tmp_path / "train", tmp_path)
-    assert [path.relative_to(tmp_path).as_posix() for _, path in found.train] == ["train/a.txt"]
-    assert [path.relative_to(tmp_path).as_posix() for _, path in found.dev] == ["a.txt"]
+    assert paths(found.train, tmp_path) == ["train/a.txt"]
+    assert paths(found.dev, tmp_path) == ["a.txt"]
 
 
 def test_one_folder_of_text_cannot_be_both_splits(tmp_path: Path) -> None:
@@ -101,6 +134,32 @@ def test_text_is_read_without_mark_and_with_newlines_alone(tmp_path: Path) -> No
     assert read_text(file) == "a\nb\nc\né"
 
 
+@pytest.mark.parametrize("size", [1, 3, 1 << 18])
+def test_blocks_are_whole_lines_of_the_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("é\r\n\nlonger line\nlast", encoding="utf-8")
+    monkeypatch.setattr(sources, "BLOCK_BYTES", size)
+    blocks = list(TextFile(file).blocks())
+    assert "".join(blocks) == "é\n\nlonger line\nlast"
+    assert all(block.endswith("\n") for block in blocks[:-1])
+
+
+@pytest.mark.parametrize("size", [1, 1 << 18])
+def test_bad_bytes_are_replaced_and_counted_where_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"caf\xe9\nl\xff\xfe \xef\xbf\xbd\n")
+    monkeypatch.setattr(sources, "BLOCK_BYTES", size)
+    text = TextFile(file, "replace")
+    for _ in range(2):
+        assert "".join(text.blocks()) == "caf\ufffd\nl\ufffd\ufffd \ufffd\n"
+        assert text.replaced == 3
+
+
+@pytest.mark.parametrize("size", [1, 1 << 18])
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -109,9 +168,14 @@ def test_text_is_read_without_mark_and_with_newlines_alone(tmp_path: Path) -> No
         ("text".encode("utf-16"), "binary"),
         (b"caf\xe9 noir", "0xe9 at offset 3"),
         (b"\xef\xbb\xbfab\xff", "0xff at offset 5"),
+        (b"line\nline\nab\xff", "0xff at offset 12.*bad_bytes=replace"),
+        (b"line\n\0", "binary.*byte 5"),
     ],
 )
-def test_corrupt_files_are_named_with_the_byte(tmp_path: Path, content: bytes, says: str) -> None:
+def test_corrupt_files_are_named_with_the_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, says: str, size: int
+) -> None:
+    monkeypatch.setattr(sources, "BLOCK_BYTES", size)
     file = tmp_path / "my.train"
     file.write_bytes(content)
     with pytest.raises(CorruptDataError, match=rf"my\.train.*{says}"):

@@ -34,6 +34,10 @@ class Case:
     def batch(self) -> tuple[Tensor, Tensor, list[Tensor]]:
         return self.student, self.labels, self.teachers
 
+    @property
+    def vocabulary(self) -> int:
+        return self.student.shape[-1]
+
 
 @st.composite
 def cases(draw: st.DrawFn, most_teachers: int = 3) -> Case:

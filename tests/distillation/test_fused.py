@@ -1,6 +1,7 @@
 """The fused loss is the dense one: same value, same gradient, without the logits."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -67,6 +68,32 @@ def test_value_and_gradient_are_those_of_the_dense_loss(
         torch.autograd.grad(1.7 * dense.loss, student),
         rtol=tolerance,
         atol=tolerance,
+    )
+
+
+@pytest.mark.parametrize("pool", ["logits", "probabilities"])
+@pytest.mark.parametrize("reduction", ["token", "sequence"])
+def test_ids_that_teachers_rule_out_leave_value_and_gradient_those_of_the_dense_loss(
+    pool: str, reduction: str
+) -> None:
+    student, labels, teachers = case(torch.float64, bias=True)
+    for teacher in teachers:  # of the first two ids, the second teacher rules out only one
+        assert teacher.bias is not None
+        teacher.bias[: 2 if teacher is teachers[0] else 1] = -math.inf
+    settings = {"ce_weight": 0.3, "pool": pool, "kl_reduction": reduction, "counts": COUNTS}
+    ours = fused_loss(Readout(*student), labels.flatten(), teachers, temperature=2.0, **settings)
+    shape = (BATCH, TIME, VOCABULARY)
+    dense = distillation_loss(
+        torch.nn.functional.linear(*student).view(shape),
+        labels,
+        [teacher.logits(slice(None)).view(shape) for teacher in teachers],
+        temperature=2.0,
+        **settings,
+    )
+    assert all(torch.isfinite(term) for term in ours)
+    torch.testing.assert_close(tuple(ours), tuple(dense))
+    torch.testing.assert_close(
+        torch.autograd.grad(ours.loss, student), torch.autograd.grad(dense.loss, student)
     )
 
 

@@ -123,6 +123,45 @@ def test_the_released_reduction_leaves_cross_entropy_under_one_percent() -> None
     assert 0 < share < 0.01
 
 
+def test_one_teacher_may_be_given_as_its_logits() -> None:
+    case = random_case(3, 4, 5, teachers=1)
+    for loss in (distillation_loss, DistillationLoss()):
+        bare = loss(case.student, case.labels, case.teachers[0])
+        assert_same(bare, loss(case.student, case.labels, case.teachers), 0)
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 5), (1, 4, 5), (3, 4, 6), (2, 3, 4, 5)])
+def test_logits_of_another_shape_than_the_students_are_refused(shape: tuple[int, ...]) -> None:
+    case = random_case(3, 4, 5, teachers=1)
+    other = torch.zeros(shape)
+    sizes = ", ".join(map(str, shape))
+    message = rf"teacher 2 have the shape \[{sizes}\], the student's \[3, 4, 5\]"
+    with pytest.raises(ValueError, match=message):
+        distillation_loss(case.student, case.labels, [*case.teachers, other])
+    with pytest.raises(ValueError, match="teacher 1 have the shape"):
+        distillation_loss(case.student, case.labels, other)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16])
+def test_narrow_logits_are_widened_before_the_softmax(narrow: torch.dtype, pool: Pool) -> None:
+    case = random_case(3, 4, 50, dtype=narrow)
+    student = case.student.requires_grad_()
+    terms = distillation_loss(student, case.labels, case.teachers, pool=pool)
+    wide = [logits.double() for logits in (case.student.detach(), *case.teachers)]
+    exact = distillation_loss(wide[0], case.labels, wide[1:], pool=pool)
+    assert {term.dtype for term in terms} == {torch.float32}
+    for ours, expected in zip(terms, exact, strict=True):
+        torch.testing.assert_close(ours.double(), expected, rtol=1e-5, atol=0)
+    (gradient,) = torch.autograd.grad(terms.loss, student)
+    assert gradient.dtype == narrow
+
+
+def test_float64_logits_give_a_float64_loss() -> None:
+    case = random_case(1, 2, 3)
+    assert {term.dtype for term in distillation_loss(*case.batch)} == {torch.float64}
+
+
 def test_the_share_of_cross_entropy_is_its_part_of_the_value() -> None:
     case = random_case(2, 3, 5)
     terms = distillation_loss(*case.batch, temperature=2.0, ce_weight=0.3)

@@ -1,5 +1,6 @@
 """What holds of the loss for all logits, labels, weights and settings, in float64."""
 
+import math
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from loss_cases import (
     loss_settings,
     random_case,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from babyllama.distillation.loss import (
@@ -207,6 +208,44 @@ def test_one_batch_of_16_has_the_raw_gradient_of_its_parts(
         return weight.grad
 
     torch.testing.assert_close(gradient(size), gradient(16), rtol=1e-12, atol=1e-14)
+
+
+@LAW
+@given(cases(), loss_settings(), st.data())
+def test_an_id_that_the_teachers_rule_out_adds_nothing(
+    case: Case, chosen: dict[str, Any], data: st.DataObject
+) -> None:
+    ruled_out = data.draw(
+        st.lists(st.booleans(), min_size=case.vocabulary, max_size=case.vocabulary)
+    )
+    assume(not all(ruled_out))
+    mask = torch.tensor(ruled_out)
+    teachers = [logits.masked_fill(mask, -math.inf) for logits in case.teachers]
+    temperature, student = chosen["temperature"], case.student.clone().requires_grad_()
+    chosen = chosen | {"ce_weight": 0.0, "kl_reduction": "sequence"}
+    terms = distillation_loss(student, case.labels, teachers, **chosen)
+    (gradient,) = torch.autograd.grad(terms.loss, student)
+
+    pooled = pooled_log_probabilities(teachers, temperature=temperature, pool=chosen["pool"])
+    log_student = functional.log_softmax(student / temperature, dim=-1)
+    kl = nn.KLDivLoss(reduction="batchmean")(log_student, pooled.exp())
+    torch.testing.assert_close(terms.kl, kl.detach(), rtol=1e-9, atol=1e-12)
+    (expected,) = torch.autograd.grad(temperature**2 * kl, student)
+    torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_an_id_that_student_and_teachers_rule_out_adds_nothing() -> None:
+    case = random_case(2, 3, 5)
+    case.labels.clamp_(max=3)
+    shorter = distillation_loss(
+        case.student[..., :4], case.labels, [logits[..., :4] for logits in case.teachers]
+    )
+    for logits in (case.student, *case.teachers):
+        logits[..., 4] = -math.inf
+    student = case.student.requires_grad_()
+    masked = distillation_loss(student, case.labels, case.teachers)
+    assert_same(masked, shorter, 1e-12)
+    assert torch.isfinite(torch.autograd.grad(masked.loss, student)[0]).all()
 
 
 @LAW

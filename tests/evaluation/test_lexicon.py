@@ -84,5 +84,8 @@ def test_lists_of_nouns_and_verbs_name_what_the_tables_hold():
     kin = {n.singular: n.gender for n in LEXICON.nouns if n.singular in LEXICON.lists["kin"]}
     assert set(kin) == set(LEXICON.lists["kin"])
     assert set(kin.values()) == {"male", "female"}
+    # With an object, "had help the king" is wrong whether help is a noun or not.
+    for name in ("mass_nouns", "stative_adjectives"):
+        assert set(LEXICON.lists[name]) <= {v.base for v in LEXICON.verbs if not v.objects}
     assert set(LEXICON.lists["taking"]) <= {v.base for v in LEXICON.verbs if v.objects}
     assert set(LEXICON.names) == {"male", "female"}

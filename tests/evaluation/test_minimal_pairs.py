@@ -59,6 +59,32 @@ def test_names_come_from_the_rows_and_else_from_the_file(tmp_path: Path) -> None
     assert found == [("waiting", "agreement"), ("standing", "standing"), ("3", "3")]
 
 
+def test_a_file_of_a_whole_phenomenon_gives_its_paradigms(tmp_path: Path) -> None:
+    """As the files of BabyLM 2023."""
+    rows = [pair(str(n), "x", UID=name, linguistics_term="t") for n, name in enumerate("babac")]
+    write(tmp_path / "agreement.jsonl", *rows)
+    found = {paradigm.name: paradigm for paradigm in read_suite(tmp_path)}
+    assert [*found] == ["b", "a", "c"]
+    assert found["b"].pairs == [("0", "x"), ("2", "x")]
+    assert found["a"].pairs == [("1", "x"), ("3", "x")]
+    assert {paradigm.phenomenon for paradigm in found.values()} == {"t"}
+
+
+def test_without_a_term_a_file_of_several_paradigms_is_the_phenomenon(tmp_path: Path) -> None:
+    write(tmp_path / "agreement.jsonl", pair(UID="a"), pair(UID="b"), pair())
+    found = [(paradigm.name, paradigm.phenomenon) for paradigm in read_suite(tmp_path)]
+    names = ("a", "b", "agreement")
+    assert found == [(name, "agreement") for name in names]
+
+
+def test_a_paradigm_in_two_files_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "1.jsonl", pair(UID="a"), pair(UID="b"))
+    write(tmp_path / "2.jsonl", pair(UID="c"), pair(UID="b"))
+    message = r"2\.jsonl and 1\.jsonl both hold pairs of 'b': put them into one file$"
+    with pytest.raises(CorruptDataError, match=message):
+        read_suite(tmp_path)
+
+
 def test_s_selection_counts_as_argument_structure(tmp_path: Path) -> None:
     write(tmp_path / "1.jsonl", pair(linguistics_term="s-selection"))
     write(tmp_path / "2.jsonl", pair(linguistics_term="argument_structure"))

@@ -3,7 +3,9 @@
 import importlib.util
 import json
 import random
+import re
 from collections import Counter
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -159,6 +161,47 @@ def test_a_verb_whose_past_is_its_base_never_shows_agreement(folder):
                 good, bad = good_and_bad(row)
                 changed = {b for g, b in zip(good, bad, strict=True) if g != b}
                 assert not changed & same
+
+
+def many_items(name):
+    """Of one paradigm, many more than are written."""
+    [paradigm] = [p for p in PARADIGMS if p.name == name]
+    phrases = Phrases(load_lexicon(), COUNTS, random.Random(5))  # noqa: S311
+    for _ in range(3000):
+        phrases.begin()
+        with suppress(NoFitError):
+            yield from paradigm.draw(phrases)
+
+
+def test_no_form_that_is_wrong_after_an_auxiliary_is_a_noun_or_adjective_that_is_right():
+    """The workman had work in the church; the singer was live in the theatre."""
+    wrong = re.compile(
+        r"\b((has|had) (work|sleep|talk|hurry|come|become)|(is|was) (live|come|become))\b"
+    )
+    bad = [pair.bad for pair in many_items("auxiliary_form")]
+    assert [text for text in bad if wrong.search(text)] == []
+    for others in (" has fall", " had weep", " is sleep", " was work", " had live"):
+        assert any(others in text for text in bad), others
+
+
+def test_what_is_never_followed_by_somebody_who_could_be_found_to_be_something():
+    """The prince explained what Martha found the singers: brave."""
+    lexicon = load_lexicon()
+    things = {
+        form
+        for noun in lexicon.nouns
+        if noun.kind in ("thing", "clothing")
+        for form in (noun.singular, noun.plural)
+    }
+    verbs = {verb.past for verb in lexicon.verbs}
+    found = set()
+    for pair in many_items("that_or_what"):
+        *_, verb, _, last = words_of(pair.bad)
+        if " what " in pair.bad:
+            assert last in things, pair.bad
+            assert verb in verbs
+            found.add(verb)
+    assert {"found", "wore", "took"} <= found
 
 
 def test_only_words_that_are_frequent_enough_are_used(tmp_path):

@@ -177,12 +177,18 @@ def test_equal_sentences_are_scored_once(tokenizer: Any) -> None:
     assert rows == 2
 
 
+def test_the_last_token_of_a_sentence_needs_no_position(build: Build, tokenizer: Any) -> None:
+    model, texts = build("gpt2", positions=16), ["a", "x" * 16]
+    assert [len(row) for row in encode(tokenizer, texts, "newline")] == [2, 17]
+    found = scores_of(model_scorer(model), tokenizer, texts, positions=16)
+    expected = [one_at_a_time(model, tokenizer, text, "newline") for text in texts]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_a_sentence_longer_than_the_positions_is_refused(build: Build, tokenizer: Any) -> None:
     model = build("gpt2", positions=16)
-    text = "x" * 16
-    with pytest.raises(BabyllamaError, match=r"a sentence of 17 tokens .* 16 positions"):
-        scores_of(model_scorer(model), tokenizer, ["a", text], positions=16)
-    assert len(scores_of(model_scorer(model), tokenizer, ["a", text[1:]], positions=16)) == 2
+    with pytest.raises(BabyllamaError, match=r"a sentence of 18 tokens.* 16 positions"):
+        scores_of(model_scorer(model), tokenizer, ["a", "x" * 17], positions=16)
 
 
 def test_a_sentence_without_text_is_refused(tokenizer: Any) -> None:
@@ -210,10 +216,33 @@ def test_dropout_does_not_act_on_a_score(build: Build, tokenizer: Any) -> None:
 def test_an_ensemble_of_one_teacher_scores_as_that_teacher(
     build: Build, tokenizer: Any, pool: Pool
 ) -> None:
-    teachers = Teachers({"only": build("gpt2")})
-    found = scores_of(ensemble_scorer(teachers, pool), tokenizer)
-    expected = scores_of(model_scorer(build("gpt2")), tokenizer)
+    model = build("gpt2")
+    found = scores_of(ensemble_scorer(Teachers({"only": model}, {"only": 5.0}), pool), tokenizer)
+    expected = [one_at_a_time(model, tokenizer, text, "newline") for text in SENTENCES]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["cohere", "gemma2"])
+def test_a_model_that_bends_its_logits_is_scored_in_float32_throughout(
+    build: Build, tokenizer: Any, kind: str
+) -> None:
+    """Its logits would come out of autocast rounded to bf16, before the softmax."""
+    model = build(kind)
+    exact = scores_of(model_scorer(model), tokenizer)
+    narrow = scores_of(model_scorer(model, "bf16"), tokenizer)
+    np.testing.assert_allclose(narrow, exact, rtol=1e-6)
+
+
+def test_with_bf16_the_layers_are_narrow_and_the_head_is_not(build: Build, tokenizer: Any) -> None:
+    model, ids = build("llama"), torch.tensor([[5, 6, 7]])
+    narrow = scores_of(model_scorer(model, "bf16"), tokenizer)
+    assert abs(narrow - scores_of(model_scorer(model), tokenizer)).max() > 1e-4
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        features = model.base_model(input_ids=ids).last_hidden_state
+    wide = model.get_output_embeddings()(features.float()).log_softmax(-1)
+    expected = wide.gather(2, torch.tensor([[6, 7, 8]])[..., None])[..., 0]
+    found = model_scorer(model, "bf16")(ids, torch.tensor([[6, 7, 8]]))
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pool", get_args(Pool))

@@ -65,16 +65,30 @@ def test_the_sizes_of_a_recipe_are_those_of_the_model(build: Build, kind: str) -
 
 
 def test_a_model_takes_inputs_as_long_as_its_positions(build: Build) -> None:
-    for kind in ("llama", "gpt2", "gptj", "opt"):
+    for kind in ("llama", "gpt2", "gptj", "opt", "bert", "bart"):
         model = build(kind, positions=16)
-        assert longest_input(model.config) == 16
+        assert longest_input(model) == 16
         assert model(input_ids=torch.full((1, 16), 5)).logits.shape[1] == 16
+
+
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "camembert", "data2vec-text"])
+@pytest.mark.parametrize("pad", [0, 4])
+def test_a_model_that_numbers_positions_behind_its_padding_id_takes_so_many_fewer(
+    tiny: Tiny, kind: str, pad: int
+) -> None:
+    model = build_model(model_config(tiny(kind, positions=16), VOCABULARY, (pad, 1, 2)), 1)
+    longest = longest_input(model)
+    assert longest == 16 - pad - 1
+    assert model(input_ids=torch.full((1, longest), 5)).logits.shape[1] == longest
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, longest + 1), 5))
+    assert longest_input(meta_model(model.config)) == longest
 
 
 def test_a_model_without_positions_takes_any_length(tiny: Tiny) -> None:
     with pytest.warns(IgnoredSettingWarning):
         config = config_of(tiny("bloom"))
-    assert longest_input(config) > 1_000_000
+    assert longest_input(meta_model(config)) > 1_000_000
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from babyllama.errors import RecipeError
 from babyllama.models.architectures import model_config
 from babyllama.models.costs import (
+    activation_bytes,
     forward_flops_per_token,
     meta_model,
     parameter_count,
@@ -66,6 +68,43 @@ def test_a_longer_sequence_costs_more_attention_alone(build: Build) -> None:
     model = build("llama")
     longer = forward_flops_per_token(model, 2 * T) - forward_flops_per_token(model, T)
     assert longer == LAYERS * ATTENTION
+
+
+def kept_by_autograd(model: PreTrainedModel, precision: str) -> int:
+    """Bytes that a forward pass of one sequence leaves for the backward pass, weights apart."""
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    held: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        held[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+    ):
+        model.base_model(input_ids=torch.full((4, 64), 5), use_cache=False)
+    found = [x.untyped_storage().nbytes() for place, x in held.items() if place not in weights]
+    return sum(found) // 4
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_activations_are_about_those_that_autograd_keeps(
+    build: Build, kind: str, precision: str, plain: bool
+) -> None:
+    sizes = {"width": 64, "feed_forward": 256, "positions": 64}
+    models = [build(kind, layers=layers, **sizes).train() for layers in (1, 3)]
+    for model in models:
+        model.set_attn_implementation("eager" if plain else "sdpa")
+    # Two layers: what the embedding and the last norm keep is not counted.
+    one, three = (kept_by_autograd(model, precision) for model in models)
+    expected, of_three = (
+        activation_bytes(model, 64, precision=precision, plain_attention=plain) for model in models
+    )
+    assert of_three == 3 * expected
+    assert 0.75 < (three - one) / (of_three - expected) < 1.25
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])

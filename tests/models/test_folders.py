@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
 from babyllama.models.folders import (
     check_same_tokenizer,
+    check_tokenizer_stays,
     folder_digest,
     load_config,
     load_model,
@@ -162,6 +163,56 @@ def test_a_checkpoint_without_a_tokenizer_is_corrupt(folder: Path, tokenizer_fol
         path.unlink()
     with pytest.raises(CorruptDataError, match="no usable tokenizer in"):
         check_same_tokenizer("heron", folder, load_tokenizer(tokenizer_folder))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "opt", "qwen3"])
+def test_the_tokenizer_beside_a_model_of_most_types_stays_what_it_is(
+    build: Build, tokenizer_folder: Path, kind: str
+) -> None:
+    check_tokenizer_stays("heron", build(kind).config, tokenizer_folder)
+
+
+def test_a_type_that_brings_a_tokenizer_of_its_own_is_refused_by_name(
+    tmp_path: Path, build: Build, tokenizer_folder: Path
+) -> None:
+    model = build("qwen2")
+    with pytest.raises(RecipeError, match=r"models\.heron\.architecture\.type: .* qwen2 model"):
+        check_tokenizer_stays("heron", model.config, tokenizer_folder)
+    save_model(model, tokenizer_folder, tmp_path)
+    text = "the \ufb01ne reeds"
+    ours, theirs = (load_tokenizer(place).tokenize(text) for place in (tokenizer_folder, tmp_path))
+    assert ours != theirs
+
+
+def _changed(file: Path, **settings: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+
+
+@pytest.mark.parametrize("read", [load_config, load_model])
+def test_code_beside_a_checkpoint_is_not_run_and_nobody_is_asked(
+    folder: Path, capfd: pytest.CaptureFixture[str], read: Callable[[Path], Any]
+) -> None:
+    ran = folder / "ran"
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Own: pass\n")
+    places = {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"}
+    _changed(folder / "config.json", model_type="own", auto_map=places)
+    with pytest.raises(CorruptDataError, match=r"it wants to run code of its own: take a model"):
+        read(folder)
+    assert not ran.exists()
+    assert "[y/N]" not in "".join(capfd.readouterr())
+
+
+def test_code_beside_a_tokenizer_is_not_run_and_nobody_is_asked(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = folder / "ran"
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Own: pass\n")
+    places = {"AutoTokenizer": ["own.Own", "own.Own"]}
+    _changed(folder / "tokenizer_config.json", tokenizer_class="Own", auto_map=places)
+    with pytest.raises(CorruptDataError, match=r"it wants to run code of its own: take a model"):
+        load_tokenizer(folder)
+    assert not ran.exists()
+    assert "[y/N]" not in "".join(capfd.readouterr())
 
 
 def test_the_digest_of_a_folder_changes_with_its_weights_and_its_configuration(

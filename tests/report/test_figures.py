@@ -31,6 +31,13 @@ def test_every_figure_is_the_same_twice_over(run: Path) -> None:
     assert figures.loss_figure(results) == figures.loss_figure(results)
 
 
+def test_several_ensembles_are_told_apart() -> None:
+    names = ("ensemble-a", "ensemble-b")
+    found = figures.looks([Model(name=name, role="ensemble") for name in names])
+    assert len({*found.values()}) == 2
+    assert {look.colour for look in found.values()} == {"#000000"}
+
+
 def test_a_figure_leaves_the_settings_of_the_caller_alone(run: Path) -> None:
     results = read_results(run)
     with mpl.rc_context({"font.size": 23.0}):

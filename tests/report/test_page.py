@@ -5,13 +5,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from babyllama.errors import CorruptDataError
 from babyllama.report import figures
 from babyllama.report.page import fenced, write_report
 
 SCRIPT = "<script>alert('x')</script>"
-SAMPLES = [("Once upon a time", " there was a king."), ("The dog", "The dog is here.")]
+SAMPLES = [
+    ("student", "Once upon a time", " there was a king."),
+    ("student", "The dog", "The dog is here."),
+    ("second", "The dog", "The dog sleeps."),
+]
 
 
 class Page(HTMLParser):
@@ -74,7 +79,9 @@ def test_the_page_is_whole_and_says_everything(page: Page) -> None:
         assert said in page.text
     for said in ("there was a king.", "temperature: 2", "subject verb agreement", "bits/byte"):
         assert said in page.text
-    assert page.text.count("The dog") == 1
+    assert page.text.count("The dog") == 2
+    for model in ("student", "second"):
+        assert f"as continued by {model}." in page.text
     assert page.tags.count("img") == 4
     assert {"scores", "training", "distillation", "text", "stages", "samples", "recipe"} <= set(
         page.values("id")
@@ -118,8 +125,8 @@ def test_what_others_wrote_stays_text(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run / "scores/student", run / "scores" / name)
     recipe = (run / "recipe.yaml").read_text()
     (run / "recipe.yaml").write_text(f'{recipe}\nnote: "</code>{SCRIPT}"\n')
-    samples = [(SCRIPT, f"{SCRIPT}</blockquote>```\n{SCRIPT}\ud800\x00")]
-    write_report(run, tmp_path / "out", samples=samples, title=SCRIPT, sampled_from=SCRIPT)
+    samples = [(SCRIPT, SCRIPT, f"{SCRIPT}</blockquote>```\n{SCRIPT}\ud800\x00")]
+    write_report(run, tmp_path / "out", samples=samples, title=SCRIPT)
 
     found = read_page(tmp_path / "out")
     assert found.open == []
@@ -182,6 +189,24 @@ def test_the_same_run_gives_the_same_bytes(
         write_report(pristine_run, tmp_path / name, samples=SAMPLES)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+def test_folders_of_the_recipe_show_by_their_names_alone(
+    run: Path, tmp_path: Path, undrawn: None
+) -> None:
+    places = {
+        "corpus": {"path": "/home/someone/my text/", "dev_path": "../elsewhere/held-out"},
+        "models": {"student": {}, "outside": {"checkpoint": "/srv/secret/model"}},
+        "evaluation": {"suites": {"blimp": "/data/blimp", "generated": "builtin:paradigms"}},
+    }
+    (run / "recipe.yaml").write_text(yaml.safe_dump(places))
+    write_report(run, tmp_path / "out")
+    texts = read_page(tmp_path / "out").text, (tmp_path / "out" / "report.md").read_text()
+    for text in texts:
+        for shown in ("path: my text", "held-out", "checkpoint: model", "builtin:paradigms"):
+            assert shown in text
+        for hidden in ("/home", "someone", "elsewhere", "secret", "/data"):
+            assert hidden not in text
 
 
 def test_a_title_can_be_given(run: Path, tmp_path: Path, undrawn: None) -> None:

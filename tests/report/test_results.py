@@ -19,6 +19,14 @@ def test_models_come_in_the_order_control_distilled_teachers_ensemble(run: Path)
     ]
 
 
+def test_the_ensembles_of_many_students_are_ensembles(run: Path) -> None:
+    for student in ("one", "two"):
+        shutil.copytree(run / "scores/ensemble", run / "scores" / f"ensemble-{student}")
+    roles = {model.name: model.role for model in read_results(run).models}
+    assert {roles[f"ensemble-{student}"] for student in ("one", "two")} == {"ensemble"}
+    assert [name for name, role in roles.items() if role == "control"] == ["control"]
+
+
 def test_a_model_that_learns_and_teaches_counts_as_distilled(run: Path) -> None:
     entries = "{a: {}, b: {teachers: [a]}, c: {teachers: [b]}}"
     (run / "recipe.yaml").write_text(f"models: {entries}")

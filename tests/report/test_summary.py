@@ -27,6 +27,15 @@ def test_the_summary_states_the_scores_of_all_parties(run: Path) -> None:
     assert "the pooled teachers " in said
 
 
+def test_of_many_ensembles_the_summary_states_the_students_own(run: Path) -> None:
+    for student in ("student", "other"):
+        shutil.copytree(run / "scores/ensemble", run / "scores" / f"ensemble-{student}")
+    shutil.rmtree(run / "scores/ensemble")
+    said = summary(read_results(run))
+    assert "the pooled teachers (ensemble-student) " in said
+    assert "ensemble-other" not in said
+
+
 @pytest.mark.parametrize(
     ("control", "reading"),
     [

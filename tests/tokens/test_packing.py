@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from babyllama.corpus.pieces import Piece
 from babyllama.errors import CorruptDataError
 from babyllama.tokens import packing
 from babyllama.tokens.packing import Packed, pack, read_packed
@@ -23,20 +26,27 @@ DOCUMENTS = [
     ("farm", "Rain\n"),
     ("mill", "<s> is no start.</s>\n\nThe miller: 27 loaves\n"),
 ]
-# Lines, and characters that fold to white space or join what stands before them.
-PARTS = ["a", "Goose", "'s", " ", "\n", "\n\n", "\r\n", "\t", "\u00a8", "\u0301", "\x1c", "\u2028"]
-TEXTS = st.text(max_size=40) | st.lists(st.sampled_from(PARTS), max_size=40).map("".join)
+PIECES = [
+    Piece("farm", "The goose came.\n", True),
+    Piece("farm", "Nobody saw it.\n", False),
+    Piece("farm", "Rain\n", True),
+    Piece("mill", DOCUMENTS[2][1], True),
+]
+# Clean lines: no space at either end, but characters that fold to one, or join what is before.
+LINE = st.text(st.sampled_from("aé's .\u00a8\u0301\x1c\u2028猫"), max_size=12).map(
+    lambda text: f"a{' '.join(text.split())}"
+)
 
 
 def packed(
     folder: Path,
     tokenizer: Any,
-    documents: Iterable[tuple[str, str]] = DOCUMENTS,
+    pieces: Iterable[Piece] = PIECES,
     *,
     separators: bool = True,
 ) -> Packed:
     """A split written and read again."""
-    sources = pack(documents, tokenizer, folder, "train", separators=separators)
+    sources = pack(pieces, tokenizer, folder, "train", separators=separators)
     summary = {"vocabulary": len(tokenizer), "train_sources": sources}
     (folder / "tokens.json").write_text(json.dumps(summary))
     return read_packed(folder, "train")
@@ -90,7 +100,9 @@ def test_decoding_a_split_gives_back_its_text(tmp_path: Path, tokenizer: Any) ->
 def test_a_newline_token_ends_every_line(tmp_path: Path, tokenizer: Any) -> None:
     [newline] = whole(tokenizer, "\n")
     lines = ["The goose came.", "Nobody saw it.", "27"]
-    split = packed(tmp_path, tokenizer, [("farm", "".join(f"{line}\n" for line in lines))])
+    split = packed(
+        tmp_path, tokenizer, [Piece("farm", "".join(f"{line}\n" for line in lines), True)]
+    )
     expected = [i for line in lines for i in [*whole(tokenizer, line), newline]]
     assert split.ids.tolist() == [START, *expected]
 
@@ -117,31 +129,25 @@ def test_the_ids_stay_on_disk(tmp_path: Path, tokenizer: Any) -> None:
 
 
 @settings(deadline=None)
-@given(text=TEXTS, piece=st.integers(1, 9), at_once=st.integers(1, 3))
+@given(lines=st.lists(LINE, min_size=1, max_size=8), data=st.data())
 def test_cutting_a_document_into_pieces_does_not_change_its_ids(
-    tokenizer: Any, text: str, piece: int, at_once: int
+    tokenizer: Any, lines: list[str], data: st.DataObject
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packing, "PIECE", piece)
-        patch.setattr(packing, "PIECES_AT_ONCE", at_once)
-        groups = list(packing._encode(plain_encoder(tokenizer), text, [START]))
-    assert [i for ids in groups for i in ids] == [START, *whole(tokenizer, text)]
-
-
-def test_a_long_document_is_cut_at_the_first_line_end_past_the_piece(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(packing, "PIECE", 4)
-    assert [*packing._pieces("one\ntwo\nthree four\n\nfive\nsix\n")] == [
-        "one\n",
-        "two\n",
-        "three four\n\nfive\n",
-        "six\n",
+    text = "".join(line + "\n" for line in lines)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(lines) - 1 or 1), max_size=3)))
+    bounds = pairwise([0, *(cut for cut in cuts if cut < len(lines)), len(lines)])
+    pieces = [
+        Piece("farm", "".join(line + "\n" for line in lines[begin:end]), begin == 0)
+        for begin, end in bounds
     ]
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "GROUP_CHARACTERS", 10)
+        ids = packed(Path(folder), tokenizer, pieces).ids.tolist()
+    assert ids == [START, *whole(tokenizer, text)]
 
 
 def test_words_and_tokens_are_counted_per_source(tmp_path: Path, tokenizer: Any) -> None:
-    counted = pack(DOCUMENTS, tokenizer, tmp_path, "train", separators=True)
+    counted = pack(PIECES, tokenizer, tmp_path, "train", separators=True)
     assert [*counted] == ["farm", "mill"]
     assert {source: row["words"] for source, row in counted.items()} == {"farm": 7, "mill": 8}
     for source, row in counted.items():
@@ -154,7 +160,7 @@ def test_a_split_knows_its_words(tmp_path: Path, tokenizer: Any) -> None:
 
 
 def test_splits_lie_side_by_side(tmp_path: Path, tokenizer: Any) -> None:
-    dev = pack([("mill", "Nobody\n")], tokenizer, tmp_path, "dev", separators=True)
+    dev = pack([Piece("mill", "Nobody\n", True)], tokenizer, tmp_path, "dev", separators=True)
     packed(tmp_path, tokenizer)
     summary = json.loads((tmp_path / "tokens.json").read_text())
     (tmp_path / "tokens.json").write_text(json.dumps({**summary, "dev_sources": dev}))

@@ -43,7 +43,9 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
 def write_corpus(folder: Path, **splits: str) -> Path:
     for split, text in splits.items():
         (folder / split).mkdir(parents=True)
-        (folder / split / "source.jsonl").write_text(json.dumps({"text": text}) + "\n", "utf-8")
+        (folder / split / "source.jsonl").write_text(
+            json.dumps({"text": text, "starts": True}) + "\n", "utf-8"
+        )
     return folder
 
 

@@ -1,10 +1,14 @@
+import json
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babyllama.training.ledger import Ledger, crossed, words_grid
+from babyllama.models.folders import folder_digest
+from babyllama.training.ledger import Ledger, Record, crossed, identity, read_record, words_grid
 
 LEDGER = Ledger(
     tokens_per_step=1000,
@@ -27,10 +31,15 @@ def test_steps_become_tokens_words_and_operations() -> None:
     }
 
 
+def taught(steps: int, **teachers: Record) -> Record:
+    """The record of a model, named as a teacher is."""
+    return {"name": "taught", **replace(LEDGER, teachers=teachers).totals(steps)}
+
+
 def test_teachers_of_teachers_count() -> None:
-    grandparent = LEDGER.totals(10)
-    parent = replace(LEDGER, teachers={"grandparent": grandparent}).totals(20)
-    student = replace(LEDGER, teachers={"parent": parent}).totals(1)
+    grandparent = taught(10)
+    parent = taught(20, grandparent=grandparent)
+    student = taught(1, parent=parent)
     assert parent["teacher_words_seen"] == 7500
     assert student["words_seen"] == 750
     assert student["teacher_words_seen"] == 7500 + 15_000
@@ -40,23 +49,96 @@ def test_teachers_of_teachers_count() -> None:
 
 
 def test_a_teacher_that_is_reached_by_two_paths_counts_once() -> None:
-    grandparent = LEDGER.totals(10)
-    parent = replace(LEDGER, teachers={"grandparent": grandparent}).totals(20)
-    both = {"parent": parent, "grandparent": grandparent}
-    by_parent = replace(LEDGER, teachers={"parent": parent}).totals(1)
-    assert replace(LEDGER, teachers=both).totals(1) == by_parent
+    grandparent = taught(10)
+    parent = taught(20, grandparent=grandparent)
+    by_parent = taught(1, parent=parent)
+    assert taught(1, parent=parent, grandparent=grandparent) == by_parent
     assert list(by_parent["ancestors"]) == ["grandparent", "parent"]
 
 
-def test_a_teacher_from_outside_counts_as_nothing_known() -> None:
-    totals = replace(LEDGER, teachers={"outside": {}}).totals(1)
-    assert totals["teacher_words_seen"] == 0
-    assert totals["ancestors"] == {}
+def test_two_models_of_one_name_are_two() -> None:
+    other = taught(20, theirs={**taught(10), "name": "llama"})
+    totals = taught(1, other=other, ours={**taught(30), "name": "llama"})
+    names = {key: entry["name"] for key, entry in totals["ancestors"].items()}
+    assert names == {"theirs": "llama", "other": "taught", "ours": "llama"}
+    assert totals["teacher_words_seen"] == 750 * (10 + 20 + 30)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text("{}")
+    return tmp_path
+
+
+def written(folder: Path, name: str, value: object) -> Path:
+    (folder / name).write_text(json.dumps(value))
+    return folder
+
+
+def test_a_folder_without_a_record_has_none(folder: Path) -> None:
+    assert read_record(folder) == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[1, 2]",
+        "7",
+        "null",
+        "{",
+        "\udcff",
+        '{"flops": null, "ancestors": 3, "origin": 5}',
+        '{"flops": NaN, "words_seen": -1, "teacher_flops": 1%s}' % ("0" * 400),
+    ],
+)
+def test_a_file_that_is_no_record_counts_as_none(folder: Path, content: str) -> None:
+    (folder / "training.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert read_record(folder) == {}
+
+
+def test_of_a_strangers_record_only_numbers_are_taken(folder: Path) -> None:
+    theirs = {"flops": 5, "words_seen": None, "teacher_flops": "many", "model": [], "on": True}
+    theirs |= {
+        "steps": math.inf,
+        "parameters": 7,
+        "ancestors": {"a": {"flops": 3, "words_seen": {}}, "b": [], "c": {}},
+    }
+    record = read_record(written(folder, "training.json", theirs))
+    nothing = {"words_seen": 0.0, "teacher_flops": 0.0}
+    assert record == {
+        "flops": 5,
+        "ancestors": {
+            "a": {"name": "a", "flops": 3.0, **nothing},
+            "c": {"name": "c", "flops": 0.0, **nothing},
+        },
+    }
+    assert replace(LEDGER, start=record).totals(1)["flops"] == 60_005
+
+
+def test_an_artifact_is_counted_under_its_fingerprint(folder: Path) -> None:
+    written(folder, "manifest.json", {"files": {}, "seconds": 1, "fingerprint": "abc"})
+    assert identity(folder) == "abc"
+
+
+def test_what_shows_an_outside_model_is_counted_as_that_model(folder: Path) -> None:
+    written(folder, "manifest.json", {"files": {}, "seconds": 1, "fingerprint": "abc"})
+    written(folder, "training.json", {"flops": 5, "origin": "theirs"})
+    assert identity(folder) == "theirs"
+
+
+@pytest.mark.parametrize("manifest", [None, [], {"files": {}, "seconds": 1}])
+def test_any_other_folder_is_counted_under_its_content(folder: Path, manifest: object) -> None:
+    if manifest is not None:
+        written(folder, "manifest.json", manifest)
+    before = identity(folder)
+    assert before == folder_digest(folder)
+    written(folder, "config.json", {"other": 1})
+    assert identity(folder) != before
 
 
 def test_a_start_from_a_checkpoint_counts_what_that_has_seen() -> None:
-    teacher = LEDGER.totals(10)
-    start = replace(LEDGER, teachers={"teacher": teacher}).totals(20)
+    teacher = taught(10)
+    start = taught(20, teacher=teacher)
     continued = replace(LEDGER, start=start)
     assert continued.words(4) == start["words_seen"] + 3000
     totals = continued.totals(4)

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_jobs import new_model
+from tiny_jobs import new_job, new_model, run
 from torch import nn
 from transformers import get_cosine_schedule_with_warmup
 
@@ -38,6 +40,20 @@ def test_the_cosine_ends_at_the_given_share() -> None:
     assert learning_rate(10, 50, settings) == 0.5
     assert learning_rate(30, 50, settings) == pytest.approx(0.5 * 0.55)
     assert learning_rate(50, 50, settings) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("warmup", "told"), [(5, False), (6, True), (300, True)])
+def test_a_warm_up_that_fills_the_training_is_told(
+    warmup: int, told: bool, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run(new_job(epochs=2, warmup_steps=warmup), tmp_path)
+    messages = [str(warning.message) for warning in recwarn if "warmup" in str(warning.message)]
+    assert len(messages) == told
+    for message in messages:
+        assert message.startswith(
+            f"models.tiny.training.warmup_steps: {warmup} in a training of 6 steps, so the"
+            " learning rate never reaches 0.01: lower it"
+        )
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from tiny_jobs import STEPS_PER_EPOCH, assert_equal_weights, new_job, new_model, new_teachers, run
 
-from babyllama.errors import StoppedError
+from babyllama.errors import IgnoredSettingWarning, StoppedError
 from babyllama.tokens.batches import Batch, ChunkOrder
+from babyllama.training import memory
 from babyllama.training.trainer import Job
 
 MIDDLE, EDGE = STEPS_PER_EPOCH + 1, STEPS_PER_EPOCH
@@ -88,6 +89,39 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
     assert log(work)[-1]["step"] == at
     resumed = new()
     assert_same_end(work, new, resumed, run(resumed, work))
+
+
+@pytest.mark.parametrize("other", [2, 8])
+def test_a_resumed_training_keeps_its_micro_batch_whatever_the_recipe_says_by_then(
+    other: int, tmp_path: Path
+) -> None:
+    """Dropout draws its masks by micro-batch: another one would end as neither run."""
+    work = tmp_path / "work"
+    with pytest.raises(StoppedError):
+        run(with_event(dropping(), MIDDLE, interrupt), work)
+    resumed = new_job(model=new_model("gpt2", dropout=0.3), micro_batch=other)
+    message = r"models\.tiny\.training\.micro_batch has no effect: .* began with 4"
+    with pytest.warns(IgnoredSettingWarning, match=message):
+        summary = run(resumed, work)
+    assert summary["micro_batch"] == 4
+    assert_same_end(work, dropping, resumed, summary)
+
+
+def test_a_resumed_training_keeps_its_micro_batch_where_the_default_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dropping_by_default() -> Job:
+        return new_job(model=new_model("gpt2", dropout=0.3))
+
+    work = tmp_path / "work"
+    with pytest.raises(StoppedError):
+        run(with_event(dropping_by_default(), MIDDLE, interrupt), work)
+    resumed = dropping_by_default()
+    with monkeypatch.context() as patch:
+        patch.setitem(memory.LOGITS_BUDGET, "cpu", 1)
+        assert resumed.micro_batch == 1
+        summary = run(resumed, work)
+    assert_same_end(work, dropping_by_default, resumed, summary)
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

@@ -23,12 +23,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from babyllama.distillation.teachers import Teachers
 from babyllama.errors import DivergedError
+from babyllama.models.folders import save_model
 from babyllama.tokens.tokenizer import save_tokenizer, train_tokenizer
 from babyllama.training.checkpoints import load_checkpoint
 from babyllama.training.health import StopRequest
 from babyllama.training.objectives import CrossEntropy, Distilled
 from babyllama.training.optimizers import learning_rate
-from babyllama.training.trainer import Job, Trainer, make_objective, train
+from babyllama.training.trainer import Trainer, make_objective, train
 
 
 def log_rows(work: Path, kind: str) -> list[dict[str, Any]]:
@@ -314,6 +315,19 @@ def test_models_saved_by_words_are_plain_folders_of_that_moment(
         assert len(AutoTokenizer.from_pretrained(folders / f"words-{words}")) == VOCABULARY
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_plain_transformers_gives_the_logits_that_the_model_has_after_its_training(
+    kind: str, tokenizer: Path, tmp_path: Path
+) -> None:
+    job, ids = new_job(model=new_model(kind)), torch.arange(3, 3 + CHUNK)[None]
+    run(job, tmp_path / "work")
+    save_model(job.model, tokenizer, tmp_path / "model")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    with torch.no_grad():
+        expected = job.model(input_ids=ids).logits
+        torch.testing.assert_close(plain(ids).logits, expected, rtol=0, atol=1e-5)
+
+
 def test_nothing_is_pickled(tmp_path: Path) -> None:
     run(new_job(keep="best", save_at_words=[48]), tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -321,17 +335,3 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
     for folder in ("checkpoints", "best"):
         found = {path.suffix for path in (tmp_path / folder).rglob("*") if path.is_file()}
         assert found == {".safetensors", ".json"}
-
-
-def test_a_micro_batch_fits_the_budget_and_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def micro_batch(rows: float, **settings: Any) -> int:
-        job: Job = new_job(**settings)
-        budget = {"cpu": int(rows * CHUNK * VOCABULARY)}
-        monkeypatch.setattr("babyllama.training.trainer.LOGITS_BUDGET", budget)
-        return job.micro_batch
-
-    assert micro_batch(3.5) == 3
-    assert micro_batch(0.5) == 1
-    assert micro_batch(100) == 8
-    assert micro_batch(3.5, micro_batch=2) == 2
-    assert micro_batch(3.5, micro_batch=20) == 8

@@ -1,273 +1,247 @@
-"""Build the corpus artifact: find, read, cut into documents, clean, part, sample, write.
+"""Build the corpus artifact: read, cut into documents, clean, part, sample, write.
 
-    out/train/<source>.jsonl  out/dev/<source>.jsonl   a document a line, {"text": "..."}
+    out/train/<source>.jsonl  out/dev/<source>.jsonl   pieces of documents, see `pieces`
     out/corpus.json                                    counts per split and source
+    out/effects.json                                   what each cleaning rule did
 
-One source is in memory at a time. Where the corpus has no development files, `dev_share` of
-every source's words is cut off for it, after cleaning and before sampling, so that the
-development split is the same for any `words`. Sampling touches the training split alone.
+Text streams through in blocks, on all cores; what is held is a few blocks and the number of words
+of every piece. Where the corpus has no development files, `dev_share` of every source's words is
+cut off for it, after cleaning and before sampling, so that the development split is the same for
+any `words`. Sampling, and dropping what overlaps, touch the training split alone.
 """
 
-import difflib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from babyllama.corpus.bible import BUILTIN_PATH, bible_digest, read_bible
 from babyllama.corpus.cleaning import CLEANERS
-from babyllama.corpus.documents import split_documents
-from babyllama.corpus.sampling import count_words, part, quotas
-from babyllama.corpus.sources import files_digest, find_files, read_text
+from babyllama.corpus.effects import Effect, merge
+from babyllama.corpus.inputs import Input, find_inputs
+from babyllama.corpus.overlap import collect, drop_overlap
+from babyllama.corpus.pieces import Piece, read_rows, write_rows
+from babyllama.corpus.prepare import CleanBatch, batches, clean_batch, cleaner_of
+from babyllama.corpus.sampling import Row, draw, parted, quotas
+from babyllama.corpus.words import count_words
+from babyllama.corpus.workers import Map, cores, ordered_map
 from babyllama.errors import CorruptDataError, IgnoredSettingWarning, RecipeError
+from babyllama.recipe import Corpus, OwnCleaner
+from babyllama.resolve import did_you_mean
 
 SPLITS = ("train", "dev")
+# Under so many bytes of text, starting processes takes longer than cleaning.
+ALONE_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Counts:
-    """What a source holds in a split. A word is what `str.split()` gives; bytes are of UTF-8.
+    """What a source holds in a split. A word is what `words` says; bytes are of UTF-8.
 
     `words_raw` is the number of words before cleaning; where only a part of a source is in the
     split, that part of it.
     """
 
     files: int
-    documents: int
-    words: int
-    words_raw: int
-    bytes: int
+    documents: int = 0
+    lines: int = 0
+    words: int = 0
+    words_raw: int = 0
+    bytes: int = 0
+    bytes_replaced: int = 0
+    """Bytes of the raw files that were not UTF-8."""
+    lines_overlapping: int = 0
+    """Lines that were dropped because what is measured on has them too."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Input:
-    """A source of a split before it is read; `read` gives its raw texts, one a file or book."""
+@dataclass(kw_only=True)
+class Source:
+    """A source of a split on disk, and what is known of it."""
 
-    split: str
-    source: str
-    files: int
-    read: Callable[[], list[str]]
+    file: Path
+    counts: Counts
+    pieces: list[int] = field(default_factory=list)
+    """Words of every piece."""
+    effects: dict[str, Effect] = field(default_factory=dict)
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Put these rows in the place of what the file holds, and count them."""
+        self.counts = replace(self.counts, documents=0, lines=0, words=0, bytes=0)
+        self.pieces = []
+        beside = self.file.with_suffix(".new")
+        write_rows(beside, map(self._counted, rows))
+        beside.replace(self.file)
+
+    def keep(self, rows: Iterable[Row]) -> None:
+        """Put a part of its own rows in their place."""
+        words, raw = self.counts.words, self.counts.words_raw
+        self.write(rows)
+        self.counts.words_raw = round(raw * self.counts.words / max(1, words))
+
+    def rows(self) -> Iterator[Row]:
+        """What the file holds."""
+        return read_rows(self.file)
+
+    def _counted(self, row: Row) -> Row:
+        text, starts = row
+        words = count_words(text)
+        self.pieces.append(words)
+        self.counts.documents += starts
+        self.counts.lines += text.count("\n")
+        self.counts.words += words
+        self.counts.bytes += len(text.encode())
+        return row
 
 
-def build_corpus(
-    *,
-    path: str,
-    dev_path: str | None,
-    words: int | None,
-    dev_share: float,
-    clean: bool,
-    cleaners: Mapping[str, str],
-    seed: int,
-    out: Path,
-) -> dict[str, Any]:
+Split = dict[str, Source]
+
+
+def build_corpus(settings: Corpus, out: Path, avoid: Iterable[str] = ()) -> dict[str, Any]:
     """Write the corpus to `out`, a new or empty folder; return what `corpus.json` holds.
 
-    `path` is a folder or `builtin:bbe`. `cleaners` names another cleaner (and with it another
-    definition of a document) for a source. Without `clean`, texts keep everything but their
-    kinds of line end.
+    `avoid` are sentences of evaluation sets, for `settings.drop_overlap`.
 
-    Raises RecipeError for settings that cannot be meant, CorruptDataError for unreadable or
-    empty text.
+    Raises:
+        RecipeError: settings that cannot be meant.
+        CorruptDataError: unreadable or empty text.
     """
-    inputs = _inputs(path, dev_path)
-    _check_cleaners(cleaners, sorted({given.source for given in inputs}), clean=clean)
-    has_dev = any(given.split == "dev" for given in inputs)
-    if not has_dev and not 0 < dev_share < 1:
-        raise RecipeError(
-            f"corpus.dev_share is {dev_share}: expected a number between 0 and 1, as {path} has"
-            " no development files"
-        )
-    counts: dict[str, dict[str, Counts]] = {split: {} for split in SPLITS}
-    for given in inputs:
-        documents, words_raw = _prepared(given, clean=clean, cleaners=cleaners)
-        parts = {given.split: documents}
-        if not has_dev:
-            parts = _parted(documents, given.source, dev_share=dev_share, seed=seed)
-        for split, texts in parts.items():
-            if texts:
-                entry = _written(out, split, given, texts, words_raw * _share(texts, documents))
-                counts[split][given.source] = entry
+    inputs = find_inputs(settings.path, settings.dev_path, settings.bad_bytes)
+    _check_cleaners(settings, sorted({given.source for given in inputs}))
+    splits: dict[str, Split] = {split: {} for split in SPLITS}
+    alone = sum(given.size for given in inputs) < ALONE_BYTES
+    with ordered_map(1 if alone else cores()) as parallel:
+        for given in inputs:
+            splits[given.split][given.source] = _cleaned(settings, given, out, parallel)
+    train, dev = splits["train"], splits["dev"]
+    if not dev:
+        for name, source in train.items():
+            dev[name] = _split_off(settings, source, out / "dev" / f"{name}.jsonl")
+    if settings.drop_overlap:
+        _drop_overlap(train, dev, avoid)
+    if settings.words is not None:
+        _sample(train, settings.words, settings.seed)
     for split in SPLITS:
-        _require_text(counts, split, path if split == "train" else dev_path or path)
-    if words is not None:
-        counts["train"] = _sampled(out, counts["train"], words=words, seed=seed)
-    result = {
-        split: {source: asdict(entry) for source, entry in sorted(counts[split].items())}
-        for split in SPLITS
-    }
-    (out / "corpus.json").write_text(_json(result, indent=1) + "\n", encoding="utf-8")
-    return result
+        _require_text(settings, split, splits[split])
+    _write_json(out / "effects.json", _table(splits, lambda source: source.effects))
+    counts = _table(splits, lambda source: asdict(source.counts))
+    _write_json(out / "corpus.json", counts)
+    return counts
 
 
-def read_documents(folder: Path, split: str) -> Iterator[tuple[str, str]]:
-    """Yield source and text of every document of a split, sorted by source, in text order.
-
-    Raises CorruptDataError where the split is missing or a line is not a document.
-    """
-    files = sorted((folder / split).glob("*.jsonl"), key=lambda file: file.stem)
-    if not files:
-        raise CorruptDataError(f"{folder / split} holds no documents: build the corpus again")
-    for file in files:
-        with file.open(encoding="utf-8", newline="\n") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield file.stem, _text(line, file, number)
-
-
-def raw_digest(path: str, dev_path: str | None) -> str:
-    """Give a sha256 over split, source and content of every input (or of the embedded text)."""
-    if _is_builtin(path):
-        return bible_digest()
-    return files_digest(find_files(Path(path), Path(dev_path) if dev_path else None))
-
-
-def raw_size(path: str, dev_path: str | None) -> int:
-    """Bytes of the training text before cleaning, without reading a folder's files."""
-    if _is_builtin(path):
-        books = (book for texts in read_bible()["train"].values() for book in texts)
-        return sum(len(book.encode()) for book in books)
-    files = find_files(Path(path), Path(dev_path) if dev_path else None)
-    return sum(file.stat().st_size for _, file in files.train)
-
-
-def _is_builtin(path: str) -> bool:
-    if path.startswith("builtin:") and path != BUILTIN_PATH:
-        raise RecipeError(f"corpus.path {path} is unknown: expected {BUILTIN_PATH} or a folder")
-    return path == BUILTIN_PATH
-
-
-def _inputs(path: str, dev_path: str | None) -> list[_Input]:
-    """List what is to be read, training split first, sorted by source."""
-    if not _is_builtin(path):
-        files = find_files(Path(path), Path(dev_path) if dev_path else None)
-        return [
-            _Input(split=split, source=source, files=1, read=partial(_read_one, file))
-            for split, pairs in (("train", files.train), ("dev", files.dev))
-            for source, file in pairs
-        ]
-    if dev_path is not None:
-        message = f"corpus.dev_path has no effect: {path} brings its own development books"
-        warnings.warn(message, IgnoredSettingWarning, stacklevel=3)
-    return [
-        _Input(split=split, source=source, files=len(books), read=books.copy)
-        for split, sources in read_bible().items()
-        for source, books in sorted(sources.items())
-    ]
-
-
-def _read_one(file: Path) -> list[str]:
-    return [read_text(file)]
-
-
-def _check_cleaners(cleaners: Mapping[str, str], sources: list[str], *, clean: bool) -> None:
-    for source, cleaner in cleaners.items():
+def _check_cleaners(settings: Corpus, sources: list[str]) -> None:
+    for source, choice in settings.cleaners.items():
+        key = f"corpus.cleaners.{source}"
         if source not in sources:
-            raise RecipeError(_unknown("corpus.cleaners", "source", source, sources))
-        if cleaner not in CLEANERS:
-            name = f"corpus.cleaners.{source}"
-            raise RecipeError(_unknown(name, "cleaner", cleaner, list(CLEANERS)))
-    if cleaners and not clean:
+            hint = did_you_mean(source, sources)
+            raise RecipeError(f"{key}: there is no source {source!r}{hint}")
+        name = choice.base if isinstance(choice, OwnCleaner) else choice
+        if name not in CLEANERS:
+            raise RecipeError(f"{key}: there is no cleaner {name!r}{did_you_mean(name, CLEANERS)}")
+        cleaner_of(choice)
+    if settings.cleaners and not settings.clean:
         message = "corpus.cleaners chooses documents only: corpus.clean is off"
         warnings.warn(message, IgnoredSettingWarning, stacklevel=3)
 
 
-def _unknown(setting: str, kind: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
-    return f"{setting}: there is no {kind} {name!r}; {hint}"
-
-
-def _prepared(given: _Input, *, clean: bool, cleaners: Mapping[str, str]) -> tuple[list[str], int]:
-    """Give the clean documents of a source, and how many words its raw texts had."""
-    kind = cleaners.get(given.source, given.source)
-    cleaner = CLEANERS.get(kind, CLEANERS["generic"]) if clean else _end_line
-    raw = given.read()
-    cleaned = (cleaner(document) for text in raw for document in split_documents(kind, text))
-    documents = [document for document in cleaned if not document.isspace() and document]
-    if not documents:
+def _cleaned(settings: Corpus, given: Input, out: Path, parallel: Map[Any, Any]) -> Source:
+    """Clean one source of one split onto disk."""
+    choice = settings.cleaners.get(given.source, given.source)
+    if isinstance(choice, OwnCleaner):
+        parts = given.parts(choice.base, choice.document)
+    else:
+        parts = given.parts(choice, None)
+    clean = settings.clean if given.split == "train" else settings.cleans_dev
+    file = out / given.split / f"{given.source}.jsonl"
+    source = Source(file=file, counts=Counts(files=len(given.texts)))
+    done = parallel(partial(clean_batch, choice if clean else None), batches(parts))
+    source.write(_joined(done, source))
+    source.counts.bytes_replaced = given.bytes_replaced
+    if not source.counts.words:
         message = f"{given.split} source {given.source!r} has no text left and is dropped"
-        warnings.warn(message, stacklevel=4)
-    return documents, sum(map(count_words, raw))
+        warnings.warn(message, stacklevel=3)
+    return source
 
 
-def _end_line(text: str) -> str:
-    text = text.strip("\n")
-    return text + "\n" if text else ""
+def _joined(done: Iterable[CleanBatch], source: Source) -> Iterator[Row]:
+    """The rows of all batches, with what else they found added to the source."""
+    pending = False
+    for batch in done:
+        source.counts.words_raw += batch.words_raw
+        merge(source.effects, batch.effects)
+        for text, starts in batch.rows:
+            yield text, starts or pending
+            pending = False
+        pending = pending or batch.starts
 
 
-def _parted(
-    documents: list[str], source: str, *, dev_share: float, seed: int
-) -> dict[str, list[str]]:
-    quota = round(dev_share * sum(map(count_words, documents)))
-    dev, train = part(documents, quota, seed=seed, stream=f"dev/{source}")
-    return {"train": [*map(_end_line, train)], "dev": [*map(_end_line, dev)]}
+def _split_off(settings: Corpus, train: Source, file: Path) -> Source:
+    """Take the development split out of a source that is on disk."""
+    name, pieces = file.stem, train.pieces
+    quota = round(settings.dev_share * train.counts.words)
+    drawn = draw(pieces, quota, seed=settings.seed, stream=f"dev/{name}")
+
+    def side(wanted: bool) -> Iterator[Row]:
+        return (row for at, row in parted(train.rows(), pieces, drawn) if at is wanted)
+
+    dev = Source(file=file, counts=replace(train.counts))
+    if settings.cleans_dev and not settings.clean:
+        choice = settings.cleaners.get(name, name)
+        dev.counts.words_raw = 0
+        dev.write(_joined(map(partial(clean_batch, choice), batches(side(True))), dev))
+    else:
+        dev.keep(side(True))
+    train.keep(side(False))
+    return dev
 
 
-def _share(texts: list[str], documents: list[str]) -> float:
-    return sum(map(count_words, texts)) / max(1, sum(map(count_words, documents)))
+def _drop_overlap(train: Split, dev: Split, avoid: Iterable[str]) -> None:
+    """Drop the training lines that the development split or these sentences hold too."""
+    held_out = (Piece(name, *row) for name, source in dev.items() for row in source.rows())
+    sentences = (Piece("", sentence + "\n", True) for sentence in avoid)
+    reference = collect(chain(held_out, sentences))
+    for name, source in train.items():
+        pieces = (Piece(name, *row) for row in source.rows())
+        before = source.counts.lines
+        source.keep((text, starts) for _, text, starts in drop_overlap(pieces, reference))
+        source.counts.lines_overlapping = before - source.counts.lines
 
 
-def _written(out: Path, split: str, given: _Input, texts: list[str], words_raw: float) -> Counts:
-    _write(out / split / f"{given.source}.jsonl", texts)
-    return Counts(
-        files=given.files,
-        documents=len(texts),
-        words=sum(map(count_words, texts)),
-        words_raw=round(words_raw),
-        bytes=sum(len(text.encode()) for text in texts),
+def _sample(train: Split, words: int, seed: int) -> None:
+    """Cut every training source down to its quota."""
+    quota = quotas({name: source.counts.words for name, source in train.items()}, words)
+    for name, source in train.items():
+        pieces = source.pieces
+        drawn = draw(pieces, quota[name], seed=seed, stream=f"sample/{name}")
+        kept = (row for inside, row in parted(source.rows(), pieces, drawn) if inside)
+        source.keep(kept)
+
+
+def _require_text(settings: Corpus, split: str, sources: Split) -> None:
+    if any(source.counts.words for source in sources.values()):
+        return
+    if split == "dev" and not settings.dev_path and sources.keys():
+        raise CorruptDataError(
+            f"{settings.path} has too few lines to cut a development split of"
+            f" {settings.dev_share:.0%} from: name held-out text with corpus.dev_path, raise"
+            " corpus.dev_share, or break long lines"
+        )
+    origin = settings.path if split == "train" else settings.dev_path or settings.path
+    raise CorruptDataError(
+        f"the {split} split of {origin} is empty after cleaning: expected lines of text;"
+        " add text, or set corpus.clean=false to see what cleaning removed"
     )
 
 
-def _require_text(counts: Mapping[str, Mapping[str, Counts]], split: str, origin: str) -> None:
-    if not any(entry.words for entry in counts[split].values()):
-        raise CorruptDataError(
-            f"the {split} split of {origin} is empty after cleaning: expected lines of text;"
-            " add text, or set corpus.clean=false to see what cleaning removed"
-        )
+def _table(splits: Mapping[str, Split], of: Callable[[Source], Any]) -> dict[str, dict[str, Any]]:
+    """Split -> source -> a value, for the sources that have text."""
+    return {
+        split: {name: of(source) for name, source in sorted(sources.items()) if source.counts.words}
+        for split, sources in splits.items()
+    }
 
 
-def _sampled(
-    out: Path, counts: Mapping[str, Counts], *, words: int, seed: int
-) -> dict[str, Counts]:
-    """Cut every written training source down to its quota."""
-    sampled = {}
-    quota = quotas({source: entry.words for source, entry in counts.items()}, words)
-    for source, entry in counts.items():
-        file = out / "train" / f"{source}.jsonl"
-        with file.open(encoding="utf-8", newline="\n") as lines:
-            documents = [_text(line, file, number) for number, line in enumerate(lines, start=1)]
-        texts, _ = part(documents, quota[source], seed=seed, stream=f"sample/{source}")
-        if not texts:
-            file.unlink()
-            continue
-        _write(file, texts)
-        kept = sum(map(count_words, texts))
-        sampled[source] = Counts(
-            files=entry.files,
-            documents=len(texts),
-            words=kept,
-            words_raw=round(entry.words_raw * kept / entry.words),
-            bytes=sum(len(text.encode()) for text in texts),
-        )
-    return sampled
-
-
-def _json(value: object, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _write(file: Path, texts: list[str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8", newline="\n") as lines:
-        lines.writelines(_json({"text": text}) + "\n" for text in texts)
-
-
-def _text(line: str, file: Path, number: int) -> str:
-    try:
-        return str(json.loads(line)["text"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptDataError(
-            f'{file} line {number} is not {{"text": ...}}: build the corpus again'
-        ) from error
+def _write_json(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

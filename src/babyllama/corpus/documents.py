@@ -10,13 +10,24 @@
 | `childes` | a recording | `= = = childes/....cha = = =`, anywhere in a line. Dropped. |
 | every other source | the file | none |
 
+A source of one's own may give a regular expression: a line that it matches opens a document.
 Blank lines are no boundary anywhere: where the sources have them, they part paragraphs or
 utterances. What precedes the first boundary is a document too (files may start mid-article).
+
+Text comes and goes in blocks of whole lines, so that a file of any size fits in memory.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import pairwise
+
+from babyllama.corpus.markup import cut_licence
+
+Blocks = Callable[[], Iterable[str]]
+"""Reads a raw text from its beginning, in blocks of whole lines."""
+Part = tuple[str, bool]
+"""A piece of raw text and whether a document starts with it."""
 
 _TITLE_LINE = re.compile(r"^[ \t]*=.*=[ \t]*$", re.MULTILINE)
 _BOOK = re.compile(r"= = = PG\d+ = = =")
@@ -26,32 +37,64 @@ _TITLED = frozenset({"wikipedia", "simple_wikipedia", "simple_wiki"})
 _MARKED = {"gutenberg": _BOOK, "childes": _RECORDING}
 
 
-def split_documents(source: str, raw_text: str) -> list[str]:
-    r"""Cut a raw text into its documents, in order; those without any text are left out.
+def document_parts(kind: str, blocks: Blocks, opening: str | None = None) -> Iterator[Part]:
+    r"""Cut a raw text into parts, none of which bridges two documents; blank parts are left out.
 
-    `source` is the name of a source or of the cleaner chosen for it; names that are not in the
-    table above have one document a text.
+    `kind` is the name of a source or of the cleaner chosen for it; names that are not in the
+    table above have one document a text. `opening` is the regular expression of one's own.
 
-    >>> split_documents("simple_wiki", "end.\n= = = Cat = = =\nA cat is a pet.\n")
-    ['end.\n', '= = = Cat = = =\nA cat is a pet.\n']
-    >>> split_documents("gutenberg", "The end. = = = PG12 = = = A BOOK\n")
-    ['The end. ', ' A BOOK\n']
+    >>> list(document_parts("simple_wiki", lambda: ["end.\n= Cat =\nA cat\n", "is a pet.\n"]))
+    [('end.\n', True), ('= Cat =\nA cat\n', True), ('is a pet.\n', False)]
+    >>> list(document_parts("gutenberg", lambda: ["The end. = = = PG12 = = = A BOOK\n"]))
+    [('The end. ', True), (' A BOOK\n', True)]
     """
-    if source in _TITLED:
-        parts = list(_articles(raw_text))
-    elif source in _MARKED:
-        parts = _MARKED[source].split(raw_text)
+    if opening is not None:
+        parts = _cut(blocks(), partial(_line_starts, re.compile(opening, re.MULTILINE)))
+    elif kind in _TITLED:
+        parts = _cut(blocks(), partial(_title_starts, level=_top_level(blocks())))
+    elif kind in _MARKED:
+        parts = _cut(blocks(), partial(_marks, _MARKED[kind]))
     else:
-        parts = [raw_text]
-    return [part for part in parts if part and not part.isspace()]
+        parts = _cut(blocks(), lambda _: [])
+    return _without_licences(parts) if kind == "gutenberg" else parts
 
 
-def _articles(text: str) -> Iterator[str]:
-    titles = [(match.start(), _title_level(match[0])) for match in _TITLE_LINE.finditer(text)]
-    top = min((level for _, level in titles if level), default=0)
-    cuts = [0, *(start for start, level in titles if level and level == top), len(text)]
-    for start, stop in pairwise(cuts):
-        yield text[start:stop]
+Cuts = Callable[[str], Iterable[tuple[int, int]]]
+"""Where documents end and start in a block: what lies between the two is dropped."""
+
+
+def _cut(blocks: Iterable[str], cuts: Cuts) -> Iterator[Part]:
+    starts = True
+    for block in blocks:
+        ends = [(0, 0), *cuts(block), (len(block), len(block))]
+        for number, ((_, begin), (end, _)) in enumerate(pairwise(ends)):
+            starts = starts or number > 0
+            part = block[begin:end]
+            if part and not part.isspace():
+                yield part, starts
+                starts = False
+
+
+def _line_starts(opening: re.Pattern[str], block: str) -> Iterator[tuple[int, int]]:
+    """The starts of the lines that hold a match."""
+    for line in sorted({block.rfind("\n", 0, m.start()) + 1 for m in opening.finditer(block)}):
+        yield line, line
+
+
+def _title_starts(block: str, level: int) -> Iterator[tuple[int, int]]:
+    for match in _TITLE_LINE.finditer(block):
+        if level and _title_level(match[0]) == level:
+            yield match.start(), match.start()
+
+
+def _marks(mark: re.Pattern[str], block: str) -> Iterator[tuple[int, int]]:
+    return (match.span() for match in mark.finditer(block))
+
+
+def _top_level(blocks: Iterable[str]) -> int:
+    """The shallowest level of title lines; 0 where there are none."""
+    found = (_title_level(line) for block in blocks for line in _TITLE_LINE.findall(block))
+    return min((level for level in found if level), default=0)
 
 
 def _title_level(line: str) -> int:
@@ -61,3 +104,22 @@ def _title_level(line: str) -> int:
     right = bare[len(bare.rstrip("= ")) :]
     spaced = left.endswith(" ") and right.startswith(" ") and len(left) < len(bare)
     return left.count("=") if spaced and left.count("=") == right.count("=") else 0
+
+
+def _without_licences(parts: Iterable[Part]) -> Iterator[Part]:
+    """Books whole, without the licence around them: its two ends may lie far apart."""
+    for book in _joined(parts):
+        text = cut_licence(book)
+        if text and not text.isspace():
+            yield text, True
+
+
+def _joined(parts: Iterable[Part]) -> Iterator[str]:
+    book: list[str] = []
+    for text, starts in parts:
+        if starts and book:
+            yield "".join(book)
+            book = []
+        book.append(text)
+    if book:
+        yield "".join(book)

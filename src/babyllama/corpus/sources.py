@@ -1,11 +1,13 @@
 """Find the raw text files of a corpus, name their sources, and read them strictly."""
 
 import hashlib
+import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from babyllama.errors import CorruptDataError, RecipeError
 
@@ -13,15 +15,18 @@ TRAIN_SUFFIX = ".train"
 DEV_SUFFIX = ".dev"
 OFFICIAL_DEV = ("babylm_dev", "dev")
 TEXT_SUFFIXES = (".txt", ".text", ".md")
+MOST_SOURCES = 20
+BLOCK_BYTES = 1 << 18
+BadBytes = Literal["fail", "replace"]
 _NAME_LENGTH = 60  # characters: at most 240 bytes of UTF-8, under the 255 of a file name
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawFiles:
-    """The files of a corpus: pairs of source name and path, sorted by name."""
+    """The files of a corpus: name and files of every source, sorted."""
 
-    train: list[tuple[str, Path]] = field(default_factory=list)
-    dev: list[tuple[str, Path]] = field(default_factory=list)
+    train: list[tuple[str, list[Path]]] = field(default_factory=list)
+    dev: list[tuple[str, list[Path]]] = field(default_factory=list)
 
 
 def find_files(path: Path, dev_path: Path | None = None) -> RawFiles:
@@ -29,9 +34,11 @@ def find_files(path: Path, dev_path: Path | None = None) -> RawFiles:
 
     In the BabyLM layout `<source>.train` and `<source>.dev` say what they are; the `.dev` files
     lie in `dev_path`, or where none is given in `path` or in the folder `babylm_dev` or `dev`
-    beside it, as the official archives have them. In any other folder every text file (.txt,
-    .text, .md) is a source of its own. Hidden files and folders are skipped; files of any other
-    kind are named in a warning.
+    beside it, as the official archives have them. In any other folder text files (.txt, .text,
+    .md) are sources: a subfolder is one source and each of its files a document; a file beside
+    them is a source of its own, unless there are more than `MOST_SOURCES`: then they are the
+    documents of one source. Hidden files and folders are skipped; files of any other kind are
+    named in a warning.
 
     Raises RecipeError for a folder that is missing or holds no text.
     """
@@ -48,62 +55,100 @@ def find_files(path: Path, dev_path: Path | None = None) -> RawFiles:
         _require(dev, dev_path, "corpus.dev_path", DEV_SUFFIX)
     _require(train, path, "corpus.path", TRAIN_SUFFIX)
     _warn_of_unused({*files, *dev_files} - {*train, *dev})
-    return RawFiles(train=_named(train, path), dev=_named(dev, dev_path or path))
+    return RawFiles(train=_sources(train, path), dev=_sources(dev, dev_path or path))
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 file: its text without its byte-order mark, every line end a newline.
+class TextFile:
+    """A raw text file, read in blocks of whole lines so that its size does not matter."""
 
-    Raises CorruptDataError, naming file and byte, for an empty or a binary file or bytes that
-    are not UTF-8.
-    """
-    content = _read_bytes(path)
-    if not content:
-        raise CorruptDataError(f"{path} has zero bytes: expected text; delete the file or fill it")
-    if (position := content.find(b"\0")) >= 0:
-        raise CorruptDataError(
-            f"{path} is binary (NUL at byte {position}): expected UTF-8 text;"
-            " remove the file or convert it to UTF-8"
-        )
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorruptDataError(
-            f"{path} is not UTF-8 (byte 0x{content[error.start]:02x} at offset {error.start}):"
-            " convert it to UTF-8, or mend that byte"
-        ) from error
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    def __init__(self, path: Path, bad_bytes: BadBytes = "fail") -> None:
+        self.path = path
+        self.bad_bytes = bad_bytes
+        self.replaced = 0
+        """Bytes that were not UTF-8 and were replaced, in the last reading."""
+
+    def blocks(self) -> Iterator[str]:
+        """Give the text without its byte-order mark, every line end a newline.
+
+        Raises CorruptDataError, naming file and byte, for an empty or a binary file or bytes
+        that are not UTF-8 (unless those are to be replaced).
+        """
+        self.replaced = offset = 0
+        try:
+            with self.path.open("rb") as file:
+                while content := file.read(BLOCK_BYTES) + file.readline():
+                    text = self._decoded(content, offset)
+                    yield text if offset else text.removeprefix("\ufeff")
+                    offset += len(content)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        if not offset:
+            raise CorruptDataError(
+                f"{self.path} has zero bytes: expected text; delete the file or fill it"
+            )
+
+    def _decoded(self, content: bytes, offset: int) -> str:
+        if (position := content.find(b"\0")) >= 0:
+            raise CorruptDataError(
+                f"{self.path} is binary (NUL at byte {offset + position}): expected UTF-8 text;"
+                " remove the file or convert it to UTF-8"
+            )
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if self.bad_bytes == "fail":
+                raise CorruptDataError(
+                    f"{self.path} is not UTF-8 (byte 0x{content[error.start]:02x} at offset"
+                    f" {offset + error.start}): convert it to UTF-8, mend that byte, or set"
+                    " corpus.bad_bytes=replace"
+                ) from error
+            text = content.decode("utf-8", "replace")
+            self.replaced += text.count("\ufffd") - content.count("\ufffd".encode())
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def files_digest(files: RawFiles) -> str:
     """Give a sha256 over split, source and content of every file, whatever its folder is called."""
     digest = hashlib.sha256()
     for split, pairs in (("dev", files.dev), ("train", files.train)):
-        for source, path in pairs:
-            content = hashlib.sha256(_read_bytes(path)).hexdigest()
-            digest.update(f"{split}\t{source}\t{content}\n".encode())
+        for source, paths in pairs:
+            for path in paths:
+                digest.update(f"{split}\t{source}\t{_digest(path)}\n".encode())
     return digest.hexdigest()
 
 
-def _read_bytes(path: Path) -> bytes:
+def _digest(path: Path) -> str:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise CorruptDataError(
-            f"{path} cannot be read ({error.strerror}): check the file and its permissions"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> CorruptDataError:
+    return CorruptDataError(
+        f"{path} cannot be read ({error.strerror}): check the file and its permissions"
+    )
 
 
 def _visible_files(folder: Path, setting: str) -> list[Path]:
     if not folder.exists():
-        raise RecipeError(f"{setting} {folder} does not exist: expected a folder of text files")
+        raise RecipeError(
+            f"{setting} {folder} does not exist: expected a folder of text files; set"
+            f" {setting}=FOLDER"
+        )
     if not folder.is_dir():
         raise RecipeError(f"{setting} {folder} is a file: expected the folder that holds it")
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.is_file() and not any(p.startswith(".") for p in file.relative_to(folder).parts)
-    )
+    found = []
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        # A link may lead back to where it came from.
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else [name for name in folders if name[0] != "."]
+        if real not in seen:
+            found += [Path(place) / name for name in names if name[0] != "."]
+        seen.add(real)
+    return sorted(file for file in found if file.is_file())
 
 
 def _official_dev(path: Path, files: list[Path]) -> Path | None:
@@ -141,21 +186,36 @@ def _warn_of_unused(files: set[Path]) -> None:
         warnings.warn(f"not part of the corpus: {', '.join(names[:10])}{more}", stacklevel=3)
 
 
-def _named(files: list[Path], folder: Path) -> list[tuple[str, Path]]:
-    """Give every file a name that is unique (also where case is not told apart)."""
+def _sources(files: list[Path], folder: Path) -> list[tuple[str, list[Path]]]:
+    """Group files into sources and name these."""
+    beside = [file for file in files if file.parent == folder]
+    alone = beside if len(beside) <= MOST_SOURCES else []
+    groups: dict[Path, list[Path]] = {}
+    for file in files:
+        relative = file.relative_to(folder)
+        if file in alone or file.suffix.lower() in (TRAIN_SUFFIX, DEV_SUFFIX):
+            group = relative.with_suffix("")
+        else:
+            group = Path(relative.parts[0] if len(relative.parts) > 1 else folder.resolve().name)
+        groups.setdefault(group, []).append(file)
+    return _named(groups)
+
+
+def _named(groups: Mapping[Path, list[Path]]) -> list[tuple[str, list[Path]]]:
+    """Give every source a name that is unique (also where case is not told apart)."""
     taken: set[str] = set()
     named = []
-    for file in files:
-        base = name = _source_name(file.relative_to(folder))
+    for group, files in groups.items():
+        base = name = _safe_name(group)
         number = 2
         while name.casefold() in taken:
             name = f"{base}-{number}"
             number += 1
         taken.add(name.casefold())
-        named.append((name, file))
+        named.append((name, files))
     return sorted(named)
 
 
-def _source_name(relative: Path) -> str:
-    """Keep letters, digits, `_`, `.` and `-` of the path without its suffix."""
-    return re.sub(r"[^\w.-]+", "_", "_".join(relative.with_suffix("").parts))[:_NAME_LENGTH]
+def _safe_name(group: Path) -> str:
+    """Keep letters, digits, `_`, `.` and `-`."""
+    return re.sub(r"[^\w.-]+", "_", "_".join(group.parts))[:_NAME_LENGTH] or "text"

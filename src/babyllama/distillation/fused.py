@@ -137,7 +137,9 @@ def _rows(
     q = log_q.exp()
     log_p = functional.log_softmax(logits / temperature, dim=-1)
     counted = torch.ones_like(predicted) if target.every_position else predicted
-    kl_sum = (log_q.sub_(log_p).mul_(q).sum(dim=-1) * counted).sum()
+    # Where q is 0 its logarithm is -inf, and 0 times that is not a number.
+    ratio = log_q.sub_(log_p).masked_fill_(q == 0, 0.0)
+    kl_sum = (ratio.mul_(q).sum(dim=-1) * counted).sum()
     slope += log_p.exp_().sub_(q).mul_((counted * (target.kl_weight / temperature))[:, None])
     return (target.ce_weight * ce_sum + target.kl_weight * kl_sum, ce_sum, kl_sum), slope
 

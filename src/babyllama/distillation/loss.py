@@ -1,4 +1,4 @@
-r"""The loss of a distilled model: the formula, obvious, in any floating-point type.
+r"""The loss of a distilled model: the formula, obvious, in float32 at least.
 
 For K teachers with logits z_k, weights w_k that sum to one, temperature T and student logits s:
 
@@ -10,7 +10,8 @@ For K teachers with logits z_k, weights w_k that sum to one, temperature T and s
 adds: the factor T^2 and the mean of the logits before the softmax. CE is in nats per predicted
 token. KL is summed over the positions of the CE and divided by their number (`token`), or summed
 over all positions and divided by the number of sequences (`sequence`: the released code, in
-which the KL of a chunk of 128 weighs some 128 times as much).
+which the KL of a chunk of 128 weighs some 128 times as much). An id that the teachers rule out
+(q = 0, a logit of -inf) adds nothing to the KL, the limit of q log q.
 """
 
 import math
@@ -51,14 +52,20 @@ def pooled_log_probabilities(
     """
     shares = _normalised(weights, len(teacher_logits))
     _check_choice("pool", pool, get_args(Pool))
+    wide = [at_least_float32(logits) for logits in teacher_logits]
     if pool == "logits":
-        pooled = teacher_logits[0] * (shares[0] / temperature)
-        for share, logits in zip(shares[1:], teacher_logits[1:], strict=True):
+        pooled = wide[0] * (shares[0] / temperature)
+        for share, logits in zip(shares[1:], wide[1:], strict=True):
             pooled.add_(logits, alpha=share / temperature)
         return functional.log_softmax(pooled, dim=-1)
-    logs = [functional.log_softmax(z / temperature, dim=-1) for z in teacher_logits]
+    logs = [functional.log_softmax(z / temperature, dim=-1) for z in wide]
     weighted = [log + math.log(w) for w, log in zip(shares, logs, strict=True)]
     return torch.stack(weighted).logsumexp(dim=0) if len(logs) > 1 else logs[0]
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor itself in float32 or float64, otherwise a copy in float32."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def _normalised(weights: Sequence[float] | None, teachers: int) -> list[float]:
@@ -82,10 +89,19 @@ def _check_settings(temperature: float, ce_weight: float, pool: str, kl_reductio
     _check_choice("kl_reduction", kl_reduction, get_args(Reduction))
 
 
+def _check_shapes(student: Tensor, teachers: Sequence[Tensor]) -> None:
+    for number, logits in enumerate(teachers, 1):
+        if logits.shape != student.shape:
+            raise ValueError(
+                f"logits of teacher {number} have the shape {list(logits.shape)}, the student's"
+                f" {list(student.shape)}: they must be the same"
+            )
+
+
 def distillation_loss(
     student_logits: Tensor,
     labels: Tensor,
-    teacher_logits: Sequence[Tensor],
+    teacher_logits: Sequence[Tensor] | Tensor,
     *,
     temperature: float = 2.0,
     ce_weight: float = 0.5,
@@ -97,9 +113,10 @@ def distillation_loss(
     """Weighted cross-entropy and KL of a batch, or of one micro-batch of it.
 
     Args:
-        student_logits: [B, T, V], raw logits in float32 or float64.
+        student_logits: [B, T, V], raw logits; narrower types than float32 are widened to it.
         labels: [B, T], the id that each position predicts (already shifted); -100 is ignored.
-        teacher_logits: K tensors [B, T, V]; no gradient flows to them.
+        teacher_logits: K tensors [B, T, V], or the one tensor of one teacher; no gradient flows to
+            them.
         temperature: T, above 0.
         ce_weight: weight of the cross-entropy in [0, 1]; the KL has the rest.
         pool: what is averaged over the teachers, logits or probabilities.
@@ -109,24 +126,31 @@ def distillation_loss(
             of the whole step, the losses of its micro-batches add up to the loss of the step.
 
     Raises:
-        ValueError: a setting out of its range, or weights that do not fit the teachers.
+        ValueError: a setting out of its range, weights that do not fit the teachers, or a teacher
+            whose logits have another shape than the student's.
     """
     _check_settings(temperature, ce_weight, pool, kl_reduction)
+    teachers = [teacher_logits] if isinstance(teacher_logits, Tensor) else [*teacher_logits]
+    _check_shapes(student_logits, teachers)
+    student = at_least_float32(student_logits)
     predicted = labels != IGNORED
     if counts is None:
         counts = Counts(int(predicted.sum()), len(labels))
     cross_entropy = functional.cross_entropy(
-        student_logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        student.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
     ) / max(1, counts.tokens)
     with torch.no_grad():
         target = pooled_log_probabilities(
-            teacher_logits,
+            teachers,
             temperature=temperature,
             pool=pool,
             weights=teacher_weights,
         )
-    log_student = functional.log_softmax(student_logits / temperature, dim=-1)
-    per_position = (target.exp() * (target - log_student)).sum(dim=-1)
+    log_student = functional.log_softmax(student / temperature, dim=-1)
+    q = target.exp()
+    # Where q is 0 its logarithm is -inf, and 0 times that is not a number.
+    ratio = (target - log_student).masked_fill(q == 0, 0.0)
+    per_position = (q * ratio).sum(dim=-1)
     if kl_reduction == "token":
         kl = (per_position * predicted).sum() / max(1, counts.tokens)
     else:
@@ -174,7 +198,7 @@ class DistillationLoss(nn.Module):
         self,
         student_logits: Tensor,
         labels: Tensor,
-        teacher_logits: Sequence[Tensor],
+        teacher_logits: Sequence[Tensor] | Tensor,
         counts: Counts | None = None,
     ) -> LossTerms:
         """See `distillation_loss`."""

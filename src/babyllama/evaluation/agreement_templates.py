@@ -7,7 +7,7 @@ other, so that a preference for a form, or for frequent words, decides nothing.
 import re
 
 from babyllama.evaluation.lexicon import PLACES, Noun, Verb
-from babyllama.evaluation.phrases import Item, Phrases, swapped
+from babyllama.evaluation.phrases import Item, NoFitError, Phrases, swapped
 
 _NUMBERS = ("singular", "plural")
 _REFLEXIVE = {"male": "himself", "female": "herself"}
@@ -156,6 +156,10 @@ def auxiliary_form(draw: Phrases) -> Item:
     """Contrast: the king will *take* the cup; the king has *taken* (is *taking*) the cup."""
     form = draw.pick(("participle", "progressive"))
     verb = draw.verb("base", form, unlike=("base", "participle"))  # not "is come"
+    # "The king had work" is right, and so is "the king is live on stage".
+    nouns_or_adjectives = "mass_nouns" if form == "participle" else "stative_adjectives"
+    if verb.base in draw.lexicon.lists[nouns_or_adjectives]:
+        raise NoFitError
     person, rest = draw.person(), draw.complement(verb)
     auxiliary = draw.pick(("has", "had") if form == "participle" else ("is", "was"))
     modal = draw.word("modals")
@@ -195,10 +199,14 @@ def passive_transitivity(draw: Phrases) -> Item:
 
 
 def that_or_what(draw: Phrases) -> Item:
-    """Contrast: the king saw *what* the queen took; the king saw *that* the queen took the cup."""
-    verb = draw.verb("past", kind=draw.pick(("thing", "clothing")), strict=True, bare=True)
+    """Contrast: the king saw *what* the queen took; the king saw *that* the queen took the cup.
+
+    The object is no person: "what the queen found the singers" (namely brave) can be meant.
+    """
+    kind = draw.pick(("thing", "clothing"))
+    verb = draw.verb("past", kind=kind, strict=True, bare=True)
     knew = draw.word("knowing")
-    king, queen, cup = draw.person(), draw.person(), draw.object_of(verb)
+    king, queen, cup = draw.person(), draw.person(), draw.object_of(verb, kind)
     clause = f"{king} {knew} _ {queen} {verb.past}"
     return swapped(clause, f"{clause} {cup}", "what", "that")
 

@@ -29,7 +29,7 @@ def continue_text(
         RecipeError: the prompt alone fills the model's positions.
     """
     ids = plain_encoder(tokenizer).encode("\n" + prompt, add_special_tokens=False).ids
-    positions = longest_input(model.config)
+    positions = longest_input(model)
     room = positions - len(ids)
     if room < 1:
         raise RecipeError(

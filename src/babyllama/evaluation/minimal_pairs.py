@@ -1,8 +1,9 @@
 """Minimal pairs: which of two sentences does a model find more probable?
 
-A suite is a folder of JSON lines, a file a paradigm, with `sentence_good` and `sentence_bad`;
-`UID` names the paradigm and `linguistics_term` the phenomenon, where they are given. A tie, two
-sentences that score the same, counts as half.
+A suite is a folder of JSON lines with `sentence_good` and `sentence_bad`. Rows with the same `UID`
+are a paradigm; rows without one are the paradigm of their file. `linguistics_term` names the
+phenomenon; without it a file of several paradigms is the phenomenon, and otherwise the paradigm
+itself. A tie, two sentences that score the same, counts as half.
 """
 
 import json
@@ -23,7 +24,7 @@ SAME_PHENOMENON = {"s-selection": "argument_structure"}
 
 @dataclass(frozen=True)
 class Paradigm:
-    """One file of pairs."""
+    """Pairs that show one contrast."""
 
     name: str
     phenomenon: str
@@ -32,21 +33,47 @@ class Paradigm:
 
 
 def read_suite(folder: Path) -> list[Paradigm]:
-    """All paradigms of a folder, sorted by file name.
+    """All paradigms of a folder, by file name and, within a file, in the order of their first rows.
 
     Raises:
         RecipeError: no such folder, or no pair files in it.
-        CorruptDataError: a line that is not a pair, or a file without lines.
+        CorruptDataError: a line that is not a pair, a file without lines, or a paradigm in two
+            files, whose pairs may be there twice.
     """
     if not folder.is_dir():
         raise RecipeError(f"suite folder {folder} does not exist: check evaluation.suites")
     files = sorted(folder.glob("*.jsonl"))
     if not files:
         raise RecipeError(f"suite folder {folder} holds no .jsonl files with minimal pairs")
-    return [_read_paradigm(path) for path in files]
+    found: dict[str, Path] = {}
+    suite = []
+    for path in files:
+        for paradigm in _read_file(path):
+            if paradigm.name in found:
+                raise CorruptDataError(
+                    f"{path} and {found[paradigm.name].name} both hold pairs of"
+                    f" {paradigm.name!r}: put them into one file"
+                )
+            found[paradigm.name] = path
+            suite.append(paradigm)
+    return suite
 
 
-def _read_paradigm(path: Path) -> Paradigm:
+def _read_file(path: Path) -> list[Paradigm]:
+    """The paradigms of one file: its rows by `UID`."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in _read_rows(path):
+        groups.setdefault(str(row.get("UID") or path.stem), []).append(row)
+    paradigms = []
+    for name, rows in groups.items():
+        of_file = name if len(groups) == 1 else path.stem
+        phenomenon = str(rows[0].get("linguistics_term") or of_file)
+        pairs = [(row["sentence_good"], row["sentence_bad"]) for row in rows]
+        paradigms.append(Paradigm(name, SAME_PHENOMENON.get(phenomenon, phenomenon), pairs))
+    return paradigms
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
     rows = []
     try:
         # Not `splitlines`: a sentence may hold U+2028, which JSON lets stand.
@@ -58,10 +85,7 @@ def _read_paradigm(path: Path) -> Paradigm:
             rows.append(_read_row(path, number, line))
     if not rows:
         raise CorruptDataError(f"{path} holds no pairs: delete the file or fill it")
-    name = str(rows[0].get("UID") or path.stem)
-    phenomenon = str(rows[0].get("linguistics_term") or name)
-    pairs = [(row["sentence_good"], row["sentence_bad"]) for row in rows]
-    return Paradigm(name, SAME_PHENOMENON.get(phenomenon, phenomenon), pairs)
+    return rows
 
 
 def _read_row(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def write_paradigms(
         raise BabyllamaError(
             f"minimal pairs: the training text has too few English words that occur "
             f"{minimum_count} times ({len(known)} words); name a folder of pair files "
-            "in evaluation.suites instead"
+            "in evaluation.suites, and leave these out with evaluation.suites.generated=null"
         )
     out.mkdir(parents=True, exist_ok=True)
     for paradigm, chosen in made.items():

@@ -159,11 +159,14 @@ class Phrases:
             return self.name(gender or self.pick(("male", "female")))
         return "the " + self.noun("person", gender=gender).singular
 
-    def object_of(self, verb: Verb) -> str:
-        """Draw an object for a transitive verb: "the cup", "the cups"; "" for an intransitive."""
+    def object_of(self, verb: Verb, *kinds: str) -> str:
+        """Draw an object for a transitive verb: "the cup", "the cups"; "" for an intransitive.
+
+        `kinds` are some of the verb's own, by default all.
+        """
         if not verb.objects:
             return ""
-        noun = self.noun(*verb.objects)
+        noun = self.noun(*(kinds or verb.objects))
         plural = self._has(noun.plural) and self.chance.random() < 0.3
         return "the " + (noun.plural if plural else noun.singular)
 

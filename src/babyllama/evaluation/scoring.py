@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from babyllama.distillation.loss import Pool, pooled_log_probabilities
 from babyllama.distillation.teachers import Teachers
 from babyllama.errors import BabyllamaError, CorruptDataError
-from babyllama.models.readout import row_chunks
+from babyllama.models.readout import Readout, has_linear_head, read_out, row_chunks
 from babyllama.recipe import Prefix
 from babyllama.tokens.tokenizer import plain_encoder
 
@@ -77,11 +77,13 @@ def score(
     Raises:
         BabyllamaError: a row longer than the model's positions, or a score that is not finite.
     """
-    longest = max((len(row) for row in rows), default=0)
+    # The last token is scored and not read: nothing comes behind it.
+    longest = max((len(row) - 1 for row in rows), default=0)
     if longest > positions:
         raise BabyllamaError(
-            f"a sentence of {longest} tokens does not fit the model's {positions} positions:"
-            " raise architecture.positions or leave the sentence out"
+            f"a sentence of {longest + 1} tokens, the prefix included, does not fit the model's"
+            f" {positions} positions and the one behind them: raise architecture.positions or"
+            " leave the sentence out"
         )
     by_length: dict[int, list[tuple[int, ...]]] = {}
     for row in sorted(set(rows), key=lambda r: (len(r), r)):
@@ -123,12 +125,17 @@ def ensemble_scorer(teachers: Teachers, pool: Pool, precision: str = "fp32") -> 
     """Pooled teachers as a scorer, at temperature 1.
 
     With `bf16` the layers run in autocast; the head and the softmax are in float32 always, since
-    rounding a logit to bf16 moves a sentence's score by tenths of a nat.
+    rounding a logit to bf16 moves a sentence's score by tenths of a nat. A model that scales or
+    caps its logits is not taken apart, so all of it is in float32.
     """
 
+    def read(model: PreTrainedModel, ids: Tensor) -> Readout:
+        narrow = precision == "bf16" and has_linear_head(model)
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=narrow):
+            return read_out(model, ids).to(torch.float32)
+
     def log_probabilities(ids: Tensor, following: Tensor) -> Tensor:
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            signal = [readout.to(torch.float32) for readout in teachers.signal(ids)]
+        signal = [read(model, ids) for model in teachers.models.values()]
         target = following.flatten()
         parts = [
             pooled_log_probabilities(

@@ -183,7 +183,18 @@ def build_model(config: Any, seed: int) -> PreTrainedModel:
         return from_config(config)
 
 
-def longest_input(config: Any) -> int:
-    """Positions of a model; one without a table of them (Bloom, Mamba) takes any length."""
-    given = (getattr(config, key, None) for key in SIZES["positions"])
-    return next((int(positions) for positions in given if positions), sys.maxsize)
+def longest_input(model: PreTrainedModel) -> int:
+    """Tokens that a model takes; one without a table of positions (Bloom, Mamba) takes any length.
+
+    RoBERTa and its kin number their positions from the id of `<pad>` on, exclusively: that many
+    rows and one of the table are never used.
+    """
+    given = (getattr(model.config, key, None) for key in SIZES["positions"])
+    positions = next((int(number) for number in given if number), sys.maxsize)
+    tables = (
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Embedding) and name.endswith("position_embeddings")
+    )
+    unused = [1 + table.padding_idx for table in tables if table.padding_idx is not None]
+    return positions - max(unused, default=0)

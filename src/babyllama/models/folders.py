@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
 from babyllama.store import file_digest
-from babyllama.tokens.tokenizer import load_tokenizer, tokenizer_rules
+from babyllama.tokens.tokenizer import load_tokenizer, reason_of, tokenizer_rules
 
 
 def save_model(model: PreTrainedModel, tokenizer: Path, folder: Path) -> None:
@@ -19,6 +20,10 @@ def save_model(model: PreTrainedModel, tokenizer: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     disable_progress_bar()
     model.save_pretrained(str(folder))
+    _copy_tokenizer(tokenizer, folder)
+
+
+def _copy_tokenizer(tokenizer: Path, folder: Path) -> None:
     for path in sorted(tokenizer.glob("*token*.json")):
         shutil.copyfile(path, folder / path.name)
 
@@ -38,11 +43,12 @@ def load_model(folder: Path) -> PreTrainedModel:
             str(folder),
             dtype=torch.float32,
             local_files_only=True,
+            trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
         )
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         raise CorruptDataError(f"{folder} holds no causal model as safetensors: {reason}") from None
     # transformers fills what is missing with random numbers.
     model, report = loaded
@@ -57,9 +63,11 @@ def load_config(folder: Path) -> Any:
     if not folder.is_dir():
         raise RecipeError(f"model folder {folder} does not exist: check the path")
     try:
-        return AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        return AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         raise CorruptDataError(f"{folder} holds no readable config.json: {reason}") from None
 
 
@@ -69,13 +77,36 @@ def check_same_tokenizer(name: str, folder: Path, tokenizer: Any) -> None:
     Raises:
         BabyllamaError: its tokenizer differs from the run's.
     """
-    theirs = tokenizer_rules(load_tokenizer(folder))
-    ours = tokenizer_rules(tokenizer)
-    different = [key for key in ours if theirs[key] != ours[key]]
+    different = _differences(load_tokenizer(folder), tokenizer)
     if different:
         raise BabyllamaError(
-            f"model {name} ({folder}) has another tokenizer than the run: {', '.join(different)}"
+            f"model {name} ({folder}) has another tokenizer than the run: {different}"
             f" differ; distillation compares ids, so train both on one tokenizer"
+        )
+
+
+def _differences(tokenizer: Any, other: Any) -> str:
+    theirs, ours = tokenizer_rules(tokenizer), tokenizer_rules(other)
+    return ", ".join(key for key in ours if theirs[key] != ours[key])
+
+
+def check_tokenizer_stays(name: str, config: Any, tokenizer: Path) -> None:
+    """Refuse an architecture whose model folder would not load the tokenizer that is in it.
+
+    For some types (qwen2) `AutoTokenizer` builds the rules of their first models instead.
+
+    Raises:
+        RecipeError: the saved model would be read with another tokenizer.
+    """
+    with TemporaryDirectory() as place:
+        config.save_pretrained(place)
+        _copy_tokenizer(tokenizer, Path(place))
+        different = _differences(load_tokenizer(Path(place)), load_tokenizer(tokenizer))
+    if different:
+        raise RecipeError(
+            f"models.{name}.architecture.type: transformers reads the tokenizer beside a"
+            f" {config.model_type} model as another one ({different} differ): take another type,"
+            " such as llama"
         )
 
 

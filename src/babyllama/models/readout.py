@@ -41,10 +41,14 @@ class Readout(NamedTuple):
         return Readout(*(None if x is None else x.to(dtype) for x in self))  # type: ignore[arg-type]
 
 
+def chunk_logits(device_type: str) -> int:
+    """Logits of a chunk of rows, by `torch.device.type`."""
+    return CHUNK_LOGITS.get(device_type, 1 << 24)
+
+
 def row_chunks(readout: Readout) -> Iterator[slice]:
     """Rows in parts whose logits fit a processor's cache."""
-    budget = CHUNK_LOGITS.get(readout.features.device.type, 1 << 24)
-    size = max(1, budget // readout.vocabulary)
+    size = max(1, chunk_logits(readout.features.device.type) // readout.vocabulary)
     for begin in range(0, len(readout.features), size):
         yield slice(begin, begin + size)
 

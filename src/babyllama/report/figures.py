@@ -65,7 +65,7 @@ class Picture:
 
 
 def looks(models: Sequence[Model]) -> dict[str, Look]:
-    """Give every model its look; the ensemble is black, as it is no model of its own."""
+    """Give every model its look; an ensemble is black, as it is no model of its own."""
     found = {}
     for number, model in enumerate(model for model in models if model.role != "ensemble"):
         found[model.name] = Look(
@@ -73,8 +73,9 @@ def looks(models: Sequence[Model]) -> dict[str, Look]:
             marker=MARKERS[number % len(MARKERS)],
             line=LINES[number // len(COLOURS) % len(LINES)],
         )
-    ensemble = Look(colour="#000000", marker="*", line="-")
-    return found | {model.name: ensemble for model in models if model.role == "ensemble"}
+    for number, model in enumerate(model for model in models if model.role == "ensemble"):
+        found[model.name] = Look(colour="#000000", marker="*", line=LINES[number % len(LINES)])
+    return found
 
 
 def score_figure(results: Results, suite: str) -> Picture:

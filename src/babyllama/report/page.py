@@ -17,11 +17,13 @@ from markupsafe import Markup
 
 from babyllama.report import figures, tables
 from babyllama.report.figures import Picture
+from babyllama.report.recipe_text import without_places
 from babyllama.report.results import Results, read_results
 from babyllama.report.summary import CAVEAT, compare, comparison_table, summary
 from babyllama.report.tables import Table
 
-Sample = tuple[str, str]
+Sample = tuple[str, str, str]
+"""The model, its prompt, and the text, which may repeat the prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +42,17 @@ def write_report(
     out: Path,
     *,
     samples: Sequence[Sample] = (),
-    sampled_from: str = "student",
     title: str | None = None,
 ) -> None:
     """Write `index.html`, `report.md` and the figures as PNG into the folder `out`.
 
-    `samples` are (prompt, text) pairs that the model `sampled_from` wrote; the text may repeat
-    its prompt. Raises what `read_results` raises, before anything is written.
+    Raises what `read_results` raises, before anything is written.
     """
     results = read_results(run)
     heading = title or f"Run {results.run}"
     found = sections(results)
-    page = to_html(results, found, samples, sampled_from, heading)
-    text = to_markdown(results, found, samples, sampled_from, heading)
+    page = to_html(results, found, samples, heading)
+    text = to_markdown(results, found, samples, heading)
     out.mkdir(parents=True, exist_ok=True)
     for picture in _pictures(found):
         (out / f"{picture.name}.png").write_bytes(picture.png)
@@ -162,7 +162,6 @@ def to_html(
     results: Results,
     found: Sequence[Section],
     samples: Sequence[Sample],
-    sampled_from: str,
     title: str,
 ) -> str:
     """Fill the page's template, with everything that is not ours escaped."""
@@ -175,9 +174,17 @@ def to_html(
         summary=summary(results),
         results=results,
         sections=found,
-        samples=[(prompt, text.removeprefix(prompt)) for prompt, text in samples],
-        sampled_from=sampled_from,
+        samples=_by_model(samples),
+        recipe=without_places(results.recipe) if results.recipe else None,
     )
+
+
+def _by_model(samples: Sequence[Sample]) -> dict[str, list[tuple[str, str]]]:
+    """Model -> its prompts, and how it went on with each."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for model, prompt, text in samples:
+        found.setdefault(model, []).append((prompt, text.removeprefix(prompt)))
+    return found
 
 
 def _data_uri(svg: bytes) -> str:
@@ -188,7 +195,6 @@ def to_markdown(
     results: Results,
     found: Sequence[Section],
     samples: Sequence[Sample],
-    sampled_from: str,
     title: str,
 ) -> str:
     """Write the report as Markdown, its pictures as files that lie beside it."""
@@ -207,11 +213,13 @@ def to_markdown(
                 "</details>",
             ]
     if samples:
-        lines += ["## Samples", f"Each prompt as continued by {tables.literal(sampled_from)}."]
-    for prompt, text in samples:
-        lines += [f"Prompt: {tables.literal(prompt)}", fenced(text.removeprefix(prompt))]
+        lines.append("## Samples")
+    for model, pairs in _by_model(samples).items():
+        lines.append(f"Each prompt as continued by {tables.literal(model)}.")
+        for prompt, text in pairs:
+            lines += [f"Prompt: {tables.literal(prompt)}", fenced(text)]
     if results.recipe:
-        lines += ["## Recipe", fenced(results.recipe, "yaml")]
+        lines += ["## Recipe", fenced(without_places(results.recipe), "yaml")]
     return "\n\n".join(lines) + "\n"
 
 

@@ -270,7 +270,7 @@ def _folders(parent: Path) -> dict[str, Path]:
 
 def _role(name: str, teachers: Sequence[str], taught: Mapping[str, None]) -> Role:
     """Name the part a model plays; one that learns and teaches (a chain) counts as distilled."""
-    if name == ENSEMBLE:
+    if name == ENSEMBLE or name.startswith(f"{ENSEMBLE}-"):
         return "ensemble"
     if teachers:
         return "distilled"

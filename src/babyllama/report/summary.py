@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from babyllama.report.results import Model, Results, Score
+from babyllama.report.results import ENSEMBLE, Model, Results, Score
 from babyllama.report.tables import Table, accuracy, decimals
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
@@ -160,13 +160,16 @@ def _student(learner: Model) -> str:
 def _compared_with(learner: Model, results: Results) -> list[Model]:
     """List the control of a model, its teachers, and their ensemble."""
     control = control_of(learner, results)
-    others = [m for m in results.models if m.name in learner.teachers or m.role == "ensemble"]
+    pools = [model for model in results.models if model.role == "ensemble"]
+    own = [model for model in pools if model.name == f"{ENSEMBLE}-{learner.name}"] or pools
+    others = [*(model for model in results.models if model.name in learner.teachers), *own]
     return [control, *others] if control else others
 
 
 def _kind(model: Model, learner: Model) -> str:
     if model.role == "ensemble":
-        return "the pooled teachers"
+        name = "" if model.name == ENSEMBLE else f" ({model.name})"
+        return f"the pooled teachers{name}"
     if model.role == "control":
         kind = "its undistilled twin" if _twins(learner, model) else "the undistilled model"
         return f"{kind} ({model.name})"

@@ -4,19 +4,19 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from babyllama.corpus.pieces import Piece
+from babyllama.corpus.words import count_words
 from babyllama.errors import CorruptDataError
 from babyllama.tokens.tokenizer import plain_encoder
 
 Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
-PIECE = 1 << 16
-PIECES_AT_ONCE = 64
+GROUP_CHARACTERS = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def id_dtype(vocabulary: int) -> type[np.uint16] | type[np.uint32]:
 
 
 def pack(
-    documents: Iterable[tuple[str, str]],
+    pieces: Iterable[Piece],
     tokenizer: Any,
     folder: Path,
     split: str,
@@ -49,54 +49,47 @@ def pack(
     """Write `<split>.bin` and `<split>.offsets.npy`; return words and tokens per source.
 
     With `separators`, `<s>` starts every document. Line ends stay in the text, so that a newline
-    token starts every utterance after the first.
+    token starts every utterance after the first. Pieces are encoded apart: they end with their
+    lines, where the pre-tokenizer cuts clean text too, so the ids are those of whole documents.
     """
-    encoder = plain_encoder(tokenizer)
     start = [tokenizer.bos_token_id] if separators else []
     dtype = id_dtype(len(tokenizer))
     words: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
-    offsets = [0]
+    offsets: list[int] = []
+    position = 0
     with (folder / f"{split}.bin").open("wb") as out:
-        for source, text in documents:
-            length = 0
-            for ids in _encode(encoder, text, start):
-                np.asarray(ids, dtype).tofile(out)
-                length += len(ids)
-            offsets.append(offsets[-1] + length)
-            words[source] += len(text.split())
-            tokens[source] += length
-    np.save(folder / f"{split}.offsets.npy", np.asarray(offsets, np.int64))
+        for piece, ids in _encoded(pieces, plain_encoder(tokenizer)):
+            if piece.starts or not offsets:
+                offsets.append(position)
+                ids[:0] = start
+            np.asarray(ids, dtype).tofile(out)
+            position += len(ids)
+            words[piece.source] += count_words(piece.text)
+            tokens[piece.source] += len(ids)
+    np.save(folder / f"{split}.offsets.npy", np.asarray([*offsets, position], np.int64))
     return {source: {"words": words[source], "tokens": tokens[source]} for source in sorted(words)}
 
 
-def _encode(encoder: Any, text: str, start: list[int]) -> Iterator[list[int]]:
-    """Ids of one document, in pieces cut at line ends, so that memory stays bounded."""
-    yield start
-    pieces = _pieces(text)
-    while group := list(islice(pieces, PIECES_AT_ONCE)):
-        for encoding in encoder.encode_batch_fast(group, add_special_tokens=False):
-            yield encoding.ids
+def _encoded(pieces: Iterable[Piece], encoder: Any) -> Iterator[tuple[Piece, list[int]]]:
+    """Pieces and their ids; a group at a time, which the encoder spreads over all cores."""
+    for group in _groups(pieces):
+        texts = [piece.text for piece in group]
+        encodings = encoder.encode_batch_fast(texts, add_special_tokens=False)
+        yield from ((p, e.ids) for p, e in zip(group, encodings, strict=True))
 
 
-def _pieces(text: str) -> Iterator[str]:
-    r"""Runs of whole lines of at least `PIECE` characters.
-
-    A cut lies behind a lone line end: between "x\n" and "y". The pre-tokenizer splits there too,
-    so the ids are those of the whole text.
-    """
-    begin = 0
-    while begin < len(text):
-        end = begin + PIECE
-        while end < len(text) and not _is_cut(text, end):
-            end += 1
-        yield text[begin:end]
-        begin = end
-
-
-def _is_cut(text: str, at: int) -> bool:
-    alone = not text[at].isspace() and not text[at - 2 : at - 1].isspace()
-    return text[at - 1] == "\n" and alone
+def _groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    group: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        group.append(piece)
+        size += len(piece.text)
+        if size > GROUP_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def read_packed(folder: Path, split: str) -> Packed:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-LOGGED = ("cross_entropy", "kl", "cross_entropy_share")
+from babyllama.recipe import LOGGED
 
 
 def last_epoch_means(log: Path) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """AdamW with its parameter groups, and the learning rate as a function of the step."""
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -39,6 +40,17 @@ def learning_rate(step: int, total_steps: int, settings: Training) -> float:
     cosine = 0.5 * (1 + math.cos(math.pi * progress))
     floor = settings.final_learning_rate
     return settings.learning_rate * (floor + (1 - floor) * cosine)
+
+
+def warn_of_long_warmup(name: str, total_steps: int, settings: Training) -> None:
+    """Tell where the warm-up fills the whole training, and so the rate is never reached."""
+    if settings.warmup_steps >= total_steps:
+        warnings.warn(
+            f"models.{name}.training.warmup_steps: {settings.warmup_steps} in a training of"
+            f" {total_steps} steps, so the learning rate never reaches"
+            f" {settings.learning_rate:g}: lower it, or train longer",
+            stacklevel=3,
+        )
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

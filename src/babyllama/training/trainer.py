@@ -1,11 +1,10 @@
 """The one loop, for teachers, controls and students alike."""
 
-import json
 import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from transformers import PreTrainedModel
 
 from babyllama.distillation.loss import DistillationLoss, cross_entropy_share
 from babyllama.distillation.teachers import Teachers
-from babyllama.errors import StoppedError
+from babyllama.errors import StoppedError, is_out_of_memory
 from babyllama.models.folders import save_model
 from babyllama.models.readout import Readout
 from babyllama.recipe import Distillation, Training
@@ -31,20 +30,25 @@ from babyllama.training.checkpoints import (
 )
 from babyllama.training.health import StopRequest, check_finite
 from babyllama.training.ledger import Ledger, crossed, words_grid
+from babyllama.training.log import truncate_log, write_row
+from babyllama.training.memory import (
+    OUT_OF_MEMORY,
+    Conditions,
+    free_memory,
+    micro_batch,
+    out_of_memory,
+    resumed_micro_batch,
+)
 from babyllama.training.objectives import CrossEntropy, Distilled, Objective
 from babyllama.training.optimizers import (
     learning_rate,
     load_optimizer_tensors,
     make_optimizer,
     optimizer_tensors,
+    warn_of_long_warmup,
 )
 from babyllama.training.progress import Progress
 from babyllama.training.validation import validate
-
-# Logits of a micro-batch: 8 million in float32 are 32 MiB, a few times over.
-LOGITS_BUDGET = {"cpu": 1 << 23, "cuda": 1 << 28}
-# Up to so many positions plain attention is faster on a CPU than the fused kernel's backward.
-PLAIN_ATTENTION = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +77,26 @@ class Job:
 
     @property
     def micro_batch(self) -> int:
-        """Sequences a forward pass."""
-        vocabulary = self.model.get_output_embeddings().weight.shape[0]
-        budget = LOGITS_BUDGET.get(self.device.type, 1 << 26)
-        fits = max(1, budget // (vocabulary * self.order.chunk_length))
-        return min(self.settings.batch_size, self.settings.micro_batch or fits)
+        """Sequences a forward pass, for a training that would start now."""
+        return micro_batch(self.model, self.settings, self.conditions, free_memory(self.device))
+
+    @property
+    def conditions(self) -> Conditions:
+        """What the memory of the training depends on."""
+        return Conditions(
+            positions=self.order.chunk_length,
+            precision=self.precision,
+            device=self.device,
+            teachers=len(self.teachers.models) if self.teachers else 0,
+        )
 
 
 @dataclass
 class Position:
     """How far a training is: the part of a checkpoint that is not tensors."""
 
+    micro_batch: int
+    """Of the whole training: dropout draws its masks by micro-batch."""
     step: int = 0
     seconds: float = 0.0
     best: float | None = None
@@ -96,11 +109,19 @@ def train(job: Job, work: Path, stop: StopRequest) -> dict[str, Any]:
     Raises:
         StoppedError: asked to stop; the state is saved in `work`.
         DivergedError: a loss or gradient that is not finite; the last checkpoint is kept.
+        BabyllamaError: memory ran out; the last checkpoint is kept.
     """
+    warn_of_long_warmup(job.name, job.total_steps, job.settings)
     trainer = Trainer(job, work)
     trainer.restore()
-    with stop.listening():
-        trainer.run(stop)
+    try:
+        with stop.listening():
+            trainer.run(stop)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        (work / OUT_OF_MEMORY).touch()
+        raise out_of_memory(job.name, trainer.position.micro_batch) from None
     return trainer.finish()
 
 
@@ -116,12 +137,12 @@ class Trainer:
             cpu=job.device.type == "cpu",
             mixed_precision="bf16" if job.precision == "bf16" else "no",
         )
-        if job.device.type == "cpu" and job.order.chunk_length <= PLAIN_ATTENTION:
+        if job.conditions.plain_attention:
             for model in [job.model, *(job.teachers.models.values() if job.teachers else ())]:
                 model.set_attn_implementation("eager")
         self.objective = make_objective(job).to(job.device).train()
         self.optimizer = make_optimizer(self.objective, job.settings)
-        self.position = Position()
+        self.position = Position(micro_batch=job.micro_batch)
         self.saved_at = time.monotonic()
 
     def restore(self) -> None:
@@ -130,8 +151,16 @@ class Trainer:
         if checkpoint:
             load_weight_tensors(self.job.model, checkpoint.tensors["model"])
             load_optimizer_tensors(self.optimizer, checkpoint.tensors["optimizer"])
-            self.position = Position(**checkpoint.state)
-        _truncate_log(self.work / "log.jsonl", self.position.step)
+            now = self.position.micro_batch
+            self.position = replace(self.position, **checkpoint.state)
+            self.position.micro_batch = resumed_micro_batch(
+                self.position.micro_batch,
+                now,
+                asked=bool(self.job.settings.micro_batch),
+                ran_out=(self.work / OUT_OF_MEMORY).exists(),
+                name=self.job.name,
+            )
+        truncate_log(self.work / "log.jsonl", self.position.step)
 
     def run(self, stop: StopRequest) -> None:
         """Step until the end, or until asked to stop."""
@@ -146,12 +175,12 @@ class Trainer:
                 row = self.step()
                 self.position.seconds = before + progress.seconds
                 row["tokens_per_second"] = progress.tokens_per_second(self.position.step)
-                _write_row(log, row)
+                write_row(log, row)
                 progress.update(self.position.step, row["loss"])
                 self._save_by_words()
                 edge = self.position.step % job.order.steps_per_epoch == 0
                 if edge:
-                    _write_row(log, self._end_epoch())
+                    write_row(log, self._end_epoch())
                 stopping = bool(stop.signal)
                 if edge or stopping or self._checkpoint_is_due():
                     self.save()
@@ -187,7 +216,7 @@ class Trainer:
         """Gradients of the step's micro-batches; its loss and the parts of that."""
         job, whole = self.job, counts(batch)
         sums: dict[str, Tensor] = {}
-        for number, micro in enumerate(batch.split(job.micro_batch)):
+        for number, micro in enumerate(batch.split(self.position.micro_batch)):
             # Dropout's masks depend on the place in training, not on what was drawn before.
             torch.manual_seed(derive(job.seed, "dropout", index, number))
             part = micro.to(job.device)
@@ -279,7 +308,7 @@ class Trainer:
             "steps": job.total_steps,
             "epochs": settings.epochs,
             "batch_size": settings.batch_size,
-            "micro_batch": job.micro_batch,
+            "micro_batch": self.position.micro_batch,
             **totals,
             "seconds": self.position.seconds,
             "tokens_per_second": totals["tokens_seen"] / max(1e-9, self.position.seconds),
@@ -303,24 +332,3 @@ def make_objective(job: Job) -> Objective:
         teacher_weights=job.teachers.weights,
     )
     return Distilled(job.model, loss)
-
-
-def _write_row(log: Any, row: dict[str, Any]) -> None:
-    log.write(json.dumps(row) + "\n")
-    log.flush()
-
-
-def _truncate_log(path: Path, step: int) -> None:
-    """Keep the rows up to a step; a half-written last row goes too."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except ValueError:
-            break
-    beside = path.with_suffix(".new")
-    beside.write_text("".join(kept), "utf-8")
-    beside.replace(path)

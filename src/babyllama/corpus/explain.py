@@ -1,0 +1,91 @@
+"""What a corpus became: its sources, and what each cleaning rule did, as text for a terminal."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from babyllama.corpus.effects import Effect
+from babyllama.errors import RecipeError
+from babyllama.resolve import did_you_mean
+
+COLUMNS = {
+    "files": "files",
+    "documents": "documents",
+    "lines": "lines",
+    "words before": "words_raw",
+    "words": "words",
+    "not UTF-8": "bytes_replaced",
+    "overlapping": "lines_overlapping",
+}
+
+
+def sources_table(folder: Path) -> Table:
+    """Counts of every source of a corpus artifact; columns that are all zero are left out."""
+    counts = _read(folder / "corpus.json")
+    rows = [
+        (split, name, row) for split, rows in counts.items() for name, row in sorted(rows.items())
+    ]
+    shown = {title: key for title, key in COLUMNS.items() if any(row[key] for _, _, row in rows)}
+    table = Table("split", "source", box=None, pad_edge=False)
+    for title in shown:
+        table.add_column(title, justify="right")
+    for split, name, row in rows:
+        table.add_row(split, Text(name), *(f"{row[key]:,}" for key in shown.values()))
+    return table
+
+
+def read_effects(folder: Path, source: str) -> dict[str, dict[str, Effect]]:
+    """Split -> rule -> what it did to a source, most changed lines first.
+
+    Raises:
+        RecipeError: the corpus has no such source.
+    """
+    plain = _read(folder / "effects.json")
+    known = sorted({name for split in plain.values() for name in split})
+    if source not in known:
+        raise RecipeError(f"--explain: there is no source {source!r}{did_you_mean(source, known)}")
+    return {
+        split: dict(
+            sorted(
+                sources[source].items(),
+                key=lambda item: (-item[1]["lines"], item[0]),
+            )
+        )
+        for split, sources in plain.items()
+        if source in sources
+    }
+
+
+def explanation(folder: Path, source: str) -> Iterator[Table | Text]:
+    """What each rule did to a source: a table a split, and examples from the training split."""
+    effects = read_effects(folder, source)
+    for split, rules in effects.items():
+        yield Text(f"\n{split}/{source}", style="bold")
+        active = {name: effect for name, effect in rules.items() if effect["lines"]}
+        yield _rules_table(active) if active else Text("no rule changed anything")
+        yield Text(f"nothing to do for: {', '.join(sorted(rules.keys() - active.keys()))}")
+    for name, effect in next(iter(effects.values())).items():
+        if effect["examples"]:
+            yield Text(f"\n{name}", style="bold")
+        for before, after in effect["examples"]:
+            yield Text(f"  - {before}")
+            yield Text(f"  + {after}" if after else "  (dropped)")
+
+
+def _rules_table(rules: Mapping[str, Effect]) -> Table:
+    table = Table("rule", box=None, pad_edge=False)
+    for title in ("lines changed", "dropped", "words before", "after"):
+        table.add_column(title, justify="right")
+    for name, effect in rules.items():
+        lines, words = (effect["lines"], effect["dropped"]), effect["words_before"]
+        figures = (*lines, words, effect["words_after"])
+        table.add_row(Text(name), *(f"{figure:,}" for figure in figures))
+    return table
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text("utf-8"))
