@@ -303,7 +303,9 @@ def test_a_signal_behind_the_last_step_of_a_training_stops_before_the_next_stage
 
     def trained() -> bool:
         done = trained_steps(tmp_path / "runs" / ".store")
-        return bool(done) and done == read(run / "tokens" / "tokens.json")["train_chunks"] // 32
+        return (
+            bool(done) and done == read(run / "tokens" / "tokens.json")["train_tokens"] // 16 // 32
+        )
 
     with started(tmp_path, "run", "alone.yaml", "--run-dir", "runs/a") as command:
         wait_for(trained, command)

@@ -72,8 +72,8 @@ MODELS = {f"models/{name}" for name in ("llama", "gpt2", "student", "control")}
         ),
         ("report.prompts", ["A"], {"samples"}),
         ("evaluation.prefix", "none", SUITE | PAIRS),
-        ("tokens.chunk_length", 8, MODELS | SUITE | PAIRS | {"tokens", "samples"}),
-        ("tokens.validation_chunks", 9, MODELS | SUITE | PAIRS | {"tokens", "samples"}),
+        ("tokens.chunk_length", 8, MODELS | SUITE | PAIRS | {"samples"}),
+        ("tokens.validation_chunks", 9, MODELS | SUITE | PAIRS | {"samples"}),
         (
             "tokenizer.vocabulary",
             290,

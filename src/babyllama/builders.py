@@ -59,16 +59,12 @@ def make_tokenizer(recipe: Recipe, corpus: Path, out: Path) -> None:
 def make_tokens(recipe: Recipe, corpus: Path, tokenizer: Path, out: Path) -> None:
     """Both splits as token ids, and what they hold per source."""
     loaded = load_tokenizer(tokenizer)
-    settings = recipe.tokens
-    summary: dict[str, Any] = {"vocabulary": len(loaded), "chunk_length": settings.chunk_length}
+    summary: dict[str, Any] = {"vocabulary": len(loaded)}
     for split in ("train", "dev"):
         pieces = read_pieces(corpus, split)
-        sources = pack(pieces, loaded, out, split, separators=settings.separators)
+        sources = pack(pieces, loaded, out, split, separators=recipe.tokens.separators)
         tokens = int(sum(source["tokens"] for source in sources.values()))
         summary |= {f"{split}_tokens": tokens, f"{split}_sources": sources}
-    summary["train_chunks"] = summary["train_tokens"] // settings.chunk_length
-    dev_chunks = summary["dev_tokens"] // settings.chunk_length
-    summary["validation_chunks"] = min(settings.validation_chunks, dev_chunks)
     write_json(out / "tokens.json", summary)
     write_json(out / "fertility.json", _fertility(len(loaded), summary["train_sources"]))
 

@@ -144,8 +144,8 @@ def audit(
     ] = None,
 ) -> None:
     """Look for duplicates, odd encoding, and overlap with the dev text and evaluation sets."""
-    from babyllama.corpus.audit import to_json
-    from babyllama.corpus.audit_tables import print_audit
+    from babyllama.corpus.auditing.audit import to_json
+    from babyllama.corpus.auditing.tables import print_audit
     from babyllama.inspection import audit_corpus
 
     found = audit_corpus(*_resolved(recipe, overrides, run_dir))
@@ -162,9 +162,9 @@ def readability(
     out: Annotated[Path | None, typer.Option(help="Write the table here as JSON.")] = None,
 ) -> None:
     """Score how hard each source reads, and sort the sources into buckets (English only)."""
+    from babyllama.corpus.auditing.readability import readability as score_sources
+    from babyllama.corpus.auditing.readability import to_json, to_table
     from babyllama.corpus.pieces import read_pieces
-    from babyllama.corpus.readability import readability as score_sources
-    from babyllama.corpus.readability import to_json, to_table
     from babyllama.inspection import clean_corpus
 
     folder = clean_corpus(*_resolved(recipe, overrides, run_dir))
@@ -204,12 +204,12 @@ def fetch(
     ] = None,
 ) -> None:
     """Fetch a corpus or an evaluation set from its official address, and verify it."""
-    from babyllama.corpus.registry import describe, entry, names
+    from babyllama.corpus.fetching.registry import describe, entry, names
 
     if name is None:
         typer.echo("\n\n".join(describe(known) for known in names()))
         return
-    from babyllama.corpus.fetch import fetch as fetch_files
+    from babyllama.corpus.fetching.fetch import fetch as fetch_files
 
     folder = fetch_files(name, to, source=source, lock=lock, say=partial(typer.echo, err=True))
     typer.echo(entry(name).use.format(folder=folder))

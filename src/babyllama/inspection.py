@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from babyllama.corpus.audit import Audit, audit
+from babyllama.corpus.auditing.audit import Audit, audit
 from babyllama.corpus.overlap import as_documents
 from babyllama.corpus.pieces import Piece, read_pieces
 from babyllama.evaluation.minimal_pairs import read_suite

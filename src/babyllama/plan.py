@@ -163,7 +163,7 @@ class _Planner:
         self.add(
             "tokens",
             "tokens",
-            recipe.tokens.effective(),
+            {"separators": recipe.tokens.separators},
             self.inputs("corpus", "tokenizer"),
             lambda out, _: builders.make_tokens(recipe, corpus, tokenizer, out),
         )
@@ -219,6 +219,11 @@ class _Planner:
 
     def _model_settings(self, name: str, model: Model, teachers: list[str]) -> dict[str, Any]:
         settings = model.effective()
+        chunks = self.recipe.tokens
+        settings |= {
+            "chunk_length": chunks.chunk_length,
+            "validation_chunks": chunks.validation_chunks,
+        }
         settings |= {"name": name, "seed": builders.model_seed(self.recipe, model)}
         settings |= {"teachers": teachers, "distillation": None}
         if teachers and model.distillation:

@@ -93,7 +93,7 @@ class Tokenizer(Section):
 
 
 class Tokens(Section):
-    """How text becomes chunks."""
+    """How text becomes chunks: the ids depend on `separators` alone, the rest concerns models."""
 
     chunk_length: Annotated[int, Field(ge=2)] = 128
     """Tokens a training sequence."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from babyllama.corpus.cleaning import CLEANERS
+from babyllama.corpus.cleaners.cleaning import CLEANERS
 from babyllama.corpus.documents import document_parts
 
 SOURCES = [*sorted(CLEANERS), "my_text"]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from babyllama.report import figures
+
 PARADIGMS = {
     "anaphor_agreement": 2,
     "argument_structure": 9,
@@ -37,6 +39,23 @@ models:
     teachers: [llama, gpt2]
 distillation: {temperature: 2, ce_weight: 0.5}
 """
+
+
+def effect(lines: int, dropped: int, fewer: int, *examples: tuple[str, str]) -> dict[str, object]:
+    words = {"words_before": 7 * lines, "words_after": 7 * lines - fewer}
+    return {"lines": lines, "dropped": dropped, **words, "examples": examples}
+
+
+EFFECTS = {
+    "aochildes": {
+        "plain_characters": effect(0, 0, 0),
+        "drop_wordless": effect(12, 12, 12, ("* * *", "")),
+        "join_punctuation": effect(5210, 0, 5210, ("well , no .", "well, no."), ("a !", "a!")),
+        "drop_unsettled": effect(0, 0, 0),
+    },
+    "gutenberg": {"join_dashes": effect(1, 0, 1, ("so — they said", "so—they said"))},
+    "wikipedia": {"drop_tags": effect(0, 0, 0)},
+}
 
 
 def write_json(path: Path, value: object) -> None:
@@ -152,14 +171,14 @@ def write_text_figures(run: Path) -> None:
         for name, n in sizes.items()
     }
     write_json(run / "corpus" / "corpus.json", {"train": split, "dev": split})
+    write_json(run / "corpus" / "effects.json", {"train": EFFECTS, "dev": EFFECTS})
     sources = {
         name: {"words": n, "tokens": round(n * 1.31), "tokens_per_word": 1.31}
         for name, n in sizes.items()
     }
     write_json(run / "tokens" / "fertility.json", {"vocabulary": 8000, "sources": sources})
-    counts = {"train_tokens": 1_474_560, "dev_tokens": 151_002, "chunk_length": 128}
-    tokens = counts | {"train_chunks": 11_520, "validation_chunks": 512}
-    write_json(run / "tokens" / "tokens.json", tokens)
+    counts = {"vocabulary": 8000, "train_tokens": 1_474_560, "dev_tokens": 151_002}
+    write_json(run / "tokens" / "tokens.json", counts)
 
 
 def write_run(run: Path) -> Path:
@@ -189,3 +208,9 @@ def pristine_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(pristine_run: Path, tmp_path: Path) -> Path:
     """A copy of the run that a test may damage."""
     return Path(shutil.copytree(pristine_run, tmp_path / "mini"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures empty: saving them takes nearly all the time of a report."""
+    monkeypatch.setattr(figures, "_written", lambda *_: b"")

@@ -1,14 +1,13 @@
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import yaml
+from html_page import Page, read_page
 
 from babyllama.errors import CorruptDataError
-from babyllama.report import figures
 from babyllama.report.page import fenced, write_report
 
 SCRIPT = "<script>alert('x')</script>"
@@ -17,37 +16,6 @@ SAMPLES = [
     ("student", "The dog", "The dog is here."),
     ("second", "The dog", "The dog sleeps."),
 ]
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and text of a page, and checks that tags close."""
-
-    VOID = ("meta", "img", "br", "hr", "link", "input")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += data
-
-    def values(self, wanted: str) -> list[str]:
-        return [value for _, name, value in self.attributes if name == wanted]
 
 
 @pytest.fixture(scope="module")
@@ -63,22 +31,13 @@ def page(out: Path) -> Page:
     return read_page(out)
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the pictures empty: saving them takes nearly all the time of a report."""
-    monkeypatch.setattr(figures, "_written", lambda *_: b"")
-
-
-def read_page(folder: Path) -> Page:
-    return Page((folder / "index.html").read_text(encoding="utf-8"))
-
-
 def test_the_page_is_whole_and_says_everything(page: Page) -> None:
     assert page.open == []
     for said in ("Run mini", "The student scores", "Vocabulary: 8,000", "prefix newline"):
         assert said in page.text
     for said in ("there was a king.", "temperature: 2", "subject verb agreement", "bits/byte"):
         assert said in page.text
+    assert "1,474,560 tokens to train on, 151,002 tokens held out." in page.text
     assert page.text.count("The dog") == 2
     for model in ("student", "second"):
         assert f"as continued by {model}." in page.text
@@ -92,7 +51,7 @@ def test_the_page_loads_nothing_and_runs_nothing(page: Page) -> None:
     assert "script" not in page.tags
     assert "link" not in page.tags
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.values("src"))
-    assert all(address.startswith("#") for address in page.values("href"))
+    assert all(a.startswith("#") for a in page.values("href") if a != "cleaning.html")
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
     assert any(value.startswith("default-src 'none'") for value in page.values("content"))
 
@@ -112,7 +71,7 @@ def test_the_markdown_links_figures_that_lie_beside_it(out: Path) -> None:
     assert text.startswith("# Run mini\n\nThe student scores")
     assert "| anaphor agreement | 1,800 |" in text
     assert "```yaml\nname: mini" in text
-    assert text.count("<details>") == text.count("</details>") == 2
+    assert text.count("<details>") == text.count("</details>") == 5
 
 
 def test_what_others_wrote_stays_text(run: Path, tmp_path: Path) -> None:

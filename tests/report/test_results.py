@@ -115,6 +115,7 @@ def test_the_note_of_an_artifact_is_not_a_suite(run: Path) -> None:
         ("models/student/log.jsonl", '{"kind": "step"}\n'),
         ("scores/student/blimp.json", "{}"),
         ("corpus/corpus.json", '{"train": {"a": 3}}'),
+        ("corpus/effects.json", '{"train": {"a": {"rule": {"lines": 3}}}}'),
         ("recipe.yaml", "models: [unclosed"),
     ],
 )

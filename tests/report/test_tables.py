@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -96,6 +97,26 @@ def test_a_source_that_only_one_split_has_gets_dashes(run: Path) -> None:
     assert results.corpus is not None
     del results.corpus["dev"]["wikipedia"]  # type: ignore[attr-defined]
     assert tables.corpus(results).rows[2][4:] == ("–", "–", "–")
+
+
+def test_damaged_and_overlapping_text_has_columns_where_there_is_any(run: Path) -> None:
+    file = run / "corpus" / "corpus.json"
+    counts = json.loads(file.read_text())
+    counts["train"]["gutenberg"] |= {"bytes_replaced": 1300, "lines_overlapping": 0}
+    counts["dev"]["gutenberg"] |= {"bytes_replaced": 0, "lines_overlapping": 7}
+    file.write_text(json.dumps(counts))
+    found = tables.corpus(read_results(run))
+    assert found.header[4] == "train: bytes not UTF-8"
+    assert found.header[8:] == ("dev: overlapping lines dropped",)
+    assert [row[4] for row in found.rows] == ["0", "1,300", "0", "1,300"]
+    assert [row[8] for row in found.rows] == ["0", "7", "0", "7"]
+
+
+def test_a_whole_corpus_has_no_columns_for_damage(run: Path) -> None:
+    kinds = ("documents", "words before cleaning", "words after")
+    splits = ("train", "dev")
+    header = ("source", *(f"{split}: {kind}" for split in splits for kind in kinds))
+    assert tables.corpus(read_results(run)).header == header
 
 
 def test_the_ledger_sets_the_teachers_apart(run: Path) -> None:

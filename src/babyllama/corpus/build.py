@@ -19,8 +19,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from babyllama.corpus.cleaning import CLEANERS
-from babyllama.corpus.effects import Effect, merge
+from babyllama.corpus.cleaners.cleaning import CLEANERS
+from babyllama.corpus.cleaners.effects import Effect, merge
 from babyllama.corpus.inputs import Input, find_inputs
 from babyllama.corpus.overlap import collect, drop_overlap
 from babyllama.corpus.pieces import Piece, read_rows, write_rows
@@ -186,7 +186,7 @@ def _split_off(settings: Corpus, train: Source, file: Path) -> Source:
     def side(wanted: bool) -> Iterator[Row]:
         return (row for at, row in parted(train.rows(), pieces, drawn) if at is wanted)
 
-    dev = Source(file=file, counts=replace(train.counts))
+    dev = Source(file=file, counts=replace(train.counts, bytes_replaced=0))
     if settings.cleans_dev and not settings.clean:
         choice = settings.cleaners.get(name, name)
         dev.counts.words_raw = 0

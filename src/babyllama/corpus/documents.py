@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
 
-from babyllama.corpus.markup import cut_licence
+from babyllama.corpus.cleaners.markup import cut_licence
 
 Blocks = Callable[[], Iterable[str]]
 """Reads a raw text from its beginning, in blocks of whole lines."""

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from babyllama.corpus.effects import Effect
+from babyllama.corpus.cleaners.effects import Effect
 from babyllama.errors import RecipeError
 from babyllama.resolve import did_you_mean
 
@@ -64,10 +64,14 @@ def explanation(folder: Path, source: str) -> Iterator[Table | Text]:
     """What each rule did to a source: a table a split, and examples from the training split."""
     effects = read_effects(folder, source)
     for split, rules in effects.items():
+        if not rules:
+            continue  # cut off the training text, which was cleaned before
         yield Text(f"\n{split}/{source}", style="bold")
         active = {name: effect for name, effect in rules.items() if effect["lines"]}
         yield _rules_table(active) if active else Text("no rule changed anything")
-        yield Text(f"nothing to do for: {', '.join(sorted(rules.keys() - active.keys()))}")
+        idle = sorted(rules.keys() - active.keys())
+        if idle:
+            yield Text(f"nothing to do for: {', '.join(idle)}")
     for name, effect in next(iter(effects.values())).items():
         if effect["examples"]:
             yield Text(f"\n{name}", style="bold")

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from babyllama.corpus.cleaning import CLEANERS, Cleaner, own_cleaner
+from babyllama.corpus.cleaners.cleaning import CLEANERS, Cleaner, own_cleaner
+from babyllama.corpus.cleaners.effects import Effect
 from babyllama.corpus.documents import Part
-from babyllama.corpus.effects import Effect
 from babyllama.corpus.pieces import cut_pieces
 from babyllama.corpus.sampling import Row
 from babyllama.corpus.words import count_words

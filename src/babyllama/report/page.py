@@ -1,26 +1,26 @@
 """The report of a run: one self-contained HTML page, and the same in Markdown.
 
-Both are written from one list of sections. The page carries its figures and its style inside
+Both are written from one list of sections; what cleaning did has a page of its own (see
+`cleaning`). A page carries its figures and its style inside
 it, loads nothing and needs no script. Names, samples and recipe values are taken as text: the
 template escapes all of it, and the page's own policy would forbid a script that got through.
 """
 
-import base64
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from babyllama.report import figures, tables
+from babyllama.report import cleaning, figures, tables
+from babyllama.report.cleaning import CleanedSource
 from babyllama.report.figures import Picture
 from babyllama.report.recipe_text import without_places
 from babyllama.report.results import Results, read_results
 from babyllama.report.summary import CAVEAT, compare, comparison_table, summary
 from babyllama.report.tables import Table
+from babyllama.report.template import filled
 
 Sample = tuple[str, str, str]
 """The model, its prompt, and the text, which may repeat the prompt."""
@@ -28,13 +28,17 @@ Sample = tuple[str, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading, sentences, tables and pictures in order, and long tables that start folded."""
+    """A heading, sentences, tables and pictures in order, and long tables that start folded.
+
+    What cleaning did to sources is linked to in HTML, and in Markdown one more table a source.
+    """
 
     key: str
     title: str
     notes: tuple[str, ...] = ()
     blocks: tuple[Table | Picture, ...] = ()
     folded: tuple[Table, ...] = ()
+    cleaned: tuple[CleanedSource, ...] = ()
 
 
 def write_report(
@@ -46,6 +50,8 @@ def write_report(
 ) -> None:
     """Write `index.html`, `report.md` and the figures as PNG into the folder `out`.
 
+    Where the run tells what cleaning did there is a `cleaning.html` too.
+
     Raises what `read_results` raises, before anything is written.
     """
     results = read_results(run)
@@ -53,11 +59,17 @@ def write_report(
     found = sections(results)
     page = to_html(results, found, samples, heading)
     text = to_markdown(results, found, samples, heading)
+    cleaned = cleaning.cleaned_sources(results)
+    examples = cleaning.to_html(cleaned, f"{heading}: what cleaning did") if cleaned else None
     out.mkdir(parents=True, exist_ok=True)
     for picture in _pictures(found):
         (out / f"{picture.name}.png").write_bytes(picture.png)
     (out / "report.md").write_text(text, encoding="utf-8", errors="replace")
     (out / "index.html").write_text(page, encoding="utf-8", errors="replace")
+    if examples is None:
+        (out / cleaning.FILE).unlink(missing_ok=True)
+    else:
+        (out / cleaning.FILE).write_text(examples, encoding="utf-8", errors="replace")
 
 
 def sections(results: Results) -> list[Section]:
@@ -71,7 +83,7 @@ def sections(results: Results) -> list[Section]:
         *_text(results),
         *_stages(results),
     ]
-    return [section for section in found if section.blocks]
+    return [section for section in found if section.blocks or section.cleaned]
 
 
 def _scores(results: Results, colours: tables.Colours) -> Iterator[Section]:
@@ -134,9 +146,7 @@ def _text(results: Results) -> Iterator[Section]:
         notes.append(f"Vocabulary: {fertility.vocabulary:,} tokens.")
     if tokens:
         notes.append(
-            f"{tokens.train_tokens:,} tokens to train on, in {tokens.train_chunks:,} chunks of "
-            f"{tokens.chunk_length:,}; {tokens.dev_tokens:,} tokens held out, "
-            f"{tokens.validation_chunks:,} chunks of them for validation."
+            f"{tokens.train_tokens:,} tokens to train on, {tokens.dev_tokens:,} tokens held out."
         )
     yield Section(
         key="text",
@@ -146,6 +156,7 @@ def _text(results: Results) -> Iterator[Section]:
             *([tables.corpus(results)] if results.corpus else []),
             *([tables.fertility(results)] if fertility else []),
         ),
+        cleaned=cleaning.cleaned_sources(results),
     )
 
 
@@ -165,17 +176,15 @@ def to_html(
     title: str,
 ) -> str:
     """Fill the page's template, with everything that is not ours escaped."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["table"] = tables.to_html
-    environment.filters["data_uri"] = _data_uri
-    source = files("babyllama.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return filled(
+        "page.html.jinja",
         title=title,
         summary=summary(results),
         results=results,
         sections=found,
         samples=_by_model(samples),
         recipe=without_places(results.recipe) if results.recipe else None,
+        cleaning_page=cleaning.FILE,
     )
 
 
@@ -185,10 +194,6 @@ def _by_model(samples: Sequence[Sample]) -> dict[str, list[tuple[str, str]]]:
     for model, prompt, text in samples:
         found.setdefault(model, []).append((prompt, text.removeprefix(prompt)))
     return found
-
-
-def _data_uri(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
 
 def to_markdown(
@@ -202,16 +207,7 @@ def to_markdown(
     if results.gaps:
         lines.append("\n".join(f"- {tables.literal(gap)}" for gap in results.gaps))
     for section in found:
-        lines.append(f"## {section.title}")
-        lines += [tables.literal(note) for note in section.notes]
-        for block in section.blocks:
-            lines += _markdown_block(block)
-        for table in section.folded:
-            lines += [
-                str(Markup("<details><summary>{}</summary>").format(table.caption)),
-                tables.to_markdown(table),
-                "</details>",
-            ]
+        lines += _markdown_section(section)
     if samples:
         lines.append("## Samples")
     for model, pairs in _by_model(samples).items():
@@ -223,6 +219,21 @@ def to_markdown(
     return "\n\n".join(lines) + "\n"
 
 
+def _markdown_section(section: Section) -> Iterator[str]:
+    yield f"## {section.title}"
+    yield from map(tables.literal, section.notes)
+    for block in section.blocks:
+        yield from _markdown_block(block)
+    for table in section.folded:
+        yield from _markdown_folded(table.caption, tables.to_markdown(table))
+    if section.cleaned:
+        yield tables.literal(cleaning.COUNTED)
+    for source in section.cleaned:
+        rules = tables.to_markdown(source.table) if source.rules else ""
+        nothing = tables.literal(source.nothing_to_do)
+        yield from _markdown_folded(f"{source.name}: {source.summary}", rules, nothing)
+
+
 def _markdown_block(block: Table | Picture) -> list[str]:
     if isinstance(block, Picture):
         return [
@@ -230,6 +241,13 @@ def _markdown_block(block: Table | Picture) -> list[str]:
             tables.literal(block.caption),
         ]
     return [f"**{tables.literal(block.caption)}**", tables.to_markdown(block)]
+
+
+def _markdown_folded(title: str, *blocks: str) -> Iterator[str]:
+    """Fold blocks away under a title; GitHub's Markdown takes HTML for that."""
+    yield str(Markup("<details><summary>{}</summary>").format(title))
+    yield from filter(None, blocks)
+    yield "</details>"
 
 
 def fenced(text: str, language: str = "") -> str:

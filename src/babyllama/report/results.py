@@ -15,6 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from babyllama.errors import BabyllamaError, CorruptDataError
+from babyllama.report.counts import Fertility, RuleEffect, SourceCounts, TokenCounts
 
 Role = Literal["control", "distilled", "teacher", "ensemble"]
 ROLES: tuple[Role, ...] = ("control", "distilled", "teacher", "ensemble")
@@ -131,43 +132,6 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceCounts:
-    """One source of one split, counted before (`words_raw`) and after cleaning."""
-
-    documents: int
-    words: int
-    words_raw: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceFertility:
-    """How many tokens the tokenizer spends on the words of one source."""
-
-    words: int
-    tokens: int
-    tokens_per_word: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fertility:
-    """The size of the vocabulary, and its fertility per source."""
-
-    vocabulary: int
-    sources: Mapping[str, SourceFertility]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenCounts:
-    """The packed corpus."""
-
-    train_tokens: int
-    dev_tokens: int
-    chunk_length: int
-    train_chunks: int
-    validation_chunks: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stage of the pipeline; `reused` when it was up to date and not done again."""
 
@@ -192,6 +156,8 @@ class Results:
     fertility: Fertility | None
     tokens: TokenCounts | None
     stages: tuple[Stage, ...]
+    effects: Mapping[str, Mapping[str, Mapping[str, RuleEffect]]] | None = None
+    """Split -> source -> rule -> what it did; a run may well have cleaned nothing: no gap."""
 
     @property
     def gaps(self) -> tuple[str, ...]:
@@ -204,6 +170,7 @@ class Results:
 
 
 _CORPUS = TypeAdapter(dict[str, dict[str, SourceCounts]])
+_EFFECTS = TypeAdapter(dict[str, dict[str, dict[str, RuleEffect]]])
 _FERTILITY = TypeAdapter(Fertility)
 _TOKENS = TypeAdapter(TokenCounts)
 _STAGES = TypeAdapter(tuple[Stage, ...])
@@ -234,6 +201,7 @@ def read_results(run: Path) -> Results:
         fertility=_read(run / "tokens" / "fertility.json", _FERTILITY),
         tokens=_read(run / "tokens" / "tokens.json", _TOKENS),
         stages=_read(run / "stages.json", _STAGES) or (),
+        effects=_read(run / "corpus" / "effects.json", _EFFECTS),
     )
 
 

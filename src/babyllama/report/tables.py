@@ -2,19 +2,27 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from statistics import fmean
 
 from markupsafe import Markup
 
-from babyllama.report.results import Model, Results, Score, SourceCounts, Training
+from babyllama.report.counts import SourceCounts
+from babyllama.report.results import Model, Results, Score, Training
 
 NOTHING = "–"
 Column = tuple[str, Callable[[Model], str]]
 Colours = Mapping[str, str]
 NO_COLOURS: Colours = {}
+CORPUS_COLUMNS = {
+    "documents": "documents",
+    "words_raw": "words before cleaning",
+    "words": "words after",
+    "bytes_replaced": "bytes not UTF-8",
+    "lines_overlapping": "overlapping lines dropped",
+}
+_RARE = ("bytes_replaced", "lines_overlapping")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -242,34 +250,32 @@ def _settled(model: Model, key: str) -> float:
 
 
 def corpus(results: Results) -> Table:
-    """Tabulate documents and words of every source, before and after cleaning."""
+    """Tabulate documents and words of every source, before and after cleaning.
+
+    Bytes that were not UTF-8 and lines that overlap get a column where a split has any.
+    """
     splits = results.corpus or {}
-    rows: list[tuple[str, list[SourceCounts | None]]] = [
-        (source, [split.get(source) for split in splits.values()])
-        for source in sorted({source for split in splits.values() for source in split})
+    columns = [
+        (split, key)
+        for split, found in splits.items()
+        for key in CORPUS_COLUMNS
+        if key not in _RARE or any(getattr(source, key) for source in found.values())
     ]
-    rows.append(("all", [_total(split.values()) for split in splits.values()]))
-    kinds = ("documents", "words before cleaning", "words after")
+    sources = sorted({source for split in splits.values() for source in split})
+    rows = [
+        (source, *(_counted(splits[split].get(source), key) for split, key in columns))
+        for source in sources
+    ]
+    totals = [f"{sum(getattr(n, k) for n in splits[split].values()):,}" for split, k in columns]
     return Table(
         caption="Corpus by source",
-        header=("source", *(f"{split}: {kind}" for split in splits for kind in kinds)),
-        rows=tuple((name, *chain(*map(_counts, found))) for name, found in rows),
+        header=("source", *(f"{split}: {CORPUS_COLUMNS[key]}" for split, key in columns)),
+        rows=(*rows, ("all", *totals)),
     )
 
 
-def _total(counts: Iterable[SourceCounts]) -> SourceCounts:
-    found = list(counts)
-    return SourceCounts(
-        documents=sum(source.documents for source in found),
-        words=sum(source.words for source in found),
-        words_raw=sum(source.words_raw for source in found),
-    )
-
-
-def _counts(found: SourceCounts | None) -> tuple[str, str, str]:
-    if found is None:
-        return NOTHING, NOTHING, NOTHING
-    return f"{found.documents:,}", f"{found.words_raw:,}", f"{found.words:,}"
+def _counted(found: SourceCounts | None, key: str) -> str:
+    return NOTHING if found is None else f"{getattr(found, key):,}"
 
 
 def fertility(results: Results) -> Table:

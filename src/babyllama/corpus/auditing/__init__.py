@@ -1,0 +1,1 @@
+"""What is in a corpus: duplicates, overlap with the tests, oddities, readability."""

@@ -1,0 +1,1 @@
+"""Official data: where it is, downloaded, verified and unpacked safely."""

@@ -1,0 +1,390 @@
+"""From a name to a folder: complete or not there, the same bytes every time."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from babyllama.corpus.fetching.download import Patience
+from babyllama.corpus.fetching.fetch import LOCK, fetch, fetch_entry
+from babyllama.corpus.fetching.registry import Archive, Entry
+from babyllama.corpus.sources import find_files
+from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
+from corpus.fetching.webserver import Answer, Site, serving
+
+TRAIN = {"data/train/a.train": "one\r\ntwo é\n".encode(), "data/train/b.train": b"three\n"}
+DEV = {"data/dev/a.dev": b"four\n"}
+UNPACKED = {name.removeprefix("data/"): content for name, content in (TRAIN | DEV).items()}
+
+
+def make_zip(path: Path, files: dict[str, bytes], *, year: int = 2023) -> bytes:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name, (year, 1, 1, 0, 0, 0))
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def body(tmp_path: Path) -> bytes:
+    return make_zip(tmp_path / "official.zip", TRAIN | DEV | {"data/README.md": b"more"})
+
+
+def known(*archives: Archive, **more: Any) -> Entry:
+    texts = dict.fromkeys(("about", "licence", "citation"), "words")
+    texts |= {"page": "https://data.example/", "use": "corpus.path={folder}/train"}
+    return Entry(name="tiny", archives=list(archives), **texts, **more)
+
+
+def both(url: str, **more: Any) -> Archive:
+    return Archive(name="tiny.zip", url=url, keep={"train": "train", "dev": "dev"}, **more)
+
+
+def brought(entry: Entry, folder: Path, **options: Any) -> list[str]:
+    """Fetch with little patience; the lines that it said."""
+    said: list[str] = []
+    patience = Patience(pause=0.001, tries=2)
+    place = fetch_entry(entry, folder, say=said.append, patience=patience, loopback=True, **options)
+    assert place == folder / "tiny"
+    return said
+
+
+def failure(entry: Entry, folder: Path, **options: Any) -> BabyllamaError:
+    """The error of a fetch: one line, and nothing under the final name."""
+    with pytest.raises(BabyllamaError) as caught:
+        brought(entry, folder, **options)
+    assert not (folder / "tiny").exists()
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_name_becomes_a_folder_that_a_corpus_can_be_read_from(
+    site: Site, body: bytes, tmp_path: Path
+) -> None:
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    archive = both(site.put("/a", Answer(body=body)), digest=digest, bytes=len(body))
+    said = brought(known(archive), tmp_path / "data")
+    assert contents(tmp_path / "data/tiny") == UNPACKED
+    assert visible(tmp_path / "data") == [LOCK, "tiny"]
+    assert f"use it: corpus.path={tmp_path}/data/tiny/train" in said
+    assert "licence: words" in said
+    found = find_files(tmp_path / "data/tiny/train")
+    assert [name for name, _ in found.train] == ["a", "b"]
+    assert [name for name, _ in found.dev] == ["a"]
+
+
+def test_the_lock_names_every_archive_and_file(site: Site, body: bytes, tmp_path: Path) -> None:
+    archive = both(site.put("/a", Answer(body=body)))
+    brought(known(archive), tmp_path / "data", lock=tmp_path / "locks/one.json")
+    lock = json.loads((tmp_path / "locks/one.json").read_text("utf-8"))
+    assert lock["tiny"]["archives"]["tiny.zip"] == {
+        "url": archive.url,
+        "bytes": len(body),
+        "sha256": hashlib.sha256(body).hexdigest(),
+    }
+    assert {name: file["sha256"] for name, file in lock["tiny"]["files"].items()} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in UNPACKED.items()
+    }
+    assert visible(tmp_path / "data") == ["tiny"]
+
+
+def test_a_second_fetch_asks_nobody(site: Site, body: bytes, tmp_path: Path) -> None:
+    entry = known(both(site.put("/a", Answer(body=body))))
+    brought(entry, tmp_path / "data")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+    site.asked.clear()
+    assert "complete" in " ".join(brought(entry, tmp_path / "data"))
+    assert site.asked == []
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+
+
+@pytest.mark.parametrize("change", ["edit", "add", "remove"])
+def test_what_differs_from_the_lock_is_told_not_mended(
+    site: Site, body: bytes, tmp_path: Path, change: str
+) -> None:
+    entry = known(both(site.put("/a", Answer(body=body))))
+    brought(entry, tmp_path / "data")
+    file = tmp_path / "data/tiny/train/b.train"
+    if change == "remove":
+        file.unlink()
+    else:
+        (file if change == "edit" else file.with_name("c.train")).write_text("other")
+    with pytest.raises(CorruptDataError, match=r"train/[bc]\.train of tiny differs from .*delete"):
+        brought(entry, tmp_path / "data")
+
+
+def test_a_folder_that_the_lock_does_not_know_is_left_alone(
+    site: Site, body: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "data/tiny").mkdir(parents=True)
+    entry = known(both(site.put("/a", Answer(body=body))))
+    brought(entry, tmp_path / "data")  # it was empty
+    (tmp_path / "data" / LOCK).unlink()
+    with pytest.raises(BabyllamaError, match="move it away"):
+        brought(entry, tmp_path / "data")
+    assert contents(tmp_path / "data/tiny") == UNPACKED
+
+
+def test_other_bytes_than_the_first_time_are_refused(
+    site: Site, body: bytes, tmp_path: Path
+) -> None:
+    brought(known(both(site.put("/a", Answer(body=body)))), tmp_path / "data")
+    lock = tmp_path / "data" / LOCK
+    before = lock.read_bytes()
+    other = make_zip(tmp_path / "other.zip", TRAIN | {"data/dev/a.dev": b"five\n"})
+    entry = known(both(site.put("/b", Answer(body=other))))
+    error = failure(entry, tmp_path / "other", lock=lock)
+    assert isinstance(error, CorruptDataError)
+    assert "tiny.zip of tiny differs" in str(error)
+    assert f"delete tiny from {lock}" in str(error)
+    assert lock.read_bytes() == before
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_archive_that_is_packed_anew_is_known_by_its_files(
+    site: Site, body: bytes, tmp_path: Path
+) -> None:
+    again = make_zip(tmp_path / "again.zip", TRAIN | DEV, year=2024)
+    url = site.put("/a", Answer(body=body), Answer(body=again))
+    entry, lock = known(both(url, generated=True)), tmp_path / "lock.json"
+    brought(entry, tmp_path / "1", lock=lock)
+    brought(entry, tmp_path / "2", lock=lock)
+    assert json.loads(lock.read_text("utf-8"))["tiny"]["archives"] == {}
+    assert contents(tmp_path / "2/tiny") == UNPACKED
+
+
+def test_what_the_lock_knows_of_an_archive_outlives_a_fetch_without_it(
+    site: Site, body: bytes, tmp_path: Path
+) -> None:
+    entry, lock = known(both(site.put("/a", Answer(body=body)))), tmp_path / "lock.json"
+    brought(entry, tmp_path / "1", lock=lock)
+    before = lock.read_bytes()
+    brought(entry, tmp_path / "2", lock=lock, source=tmp_path / "1/tiny")
+    assert lock.read_bytes() == before
+
+
+def test_a_lock_that_is_none_is_told(tmp_path: Path) -> None:
+    for text in ("{", "[]", '{"tiny": {}}', '{"tiny": 3}'):
+        (tmp_path / "lock.json").write_text(text)
+        error = failure(known(both("")), tmp_path / "data", lock=tmp_path / "lock.json")
+        assert isinstance(error, CorruptDataError)
+        assert "not a lock file" in str(error)
+
+
+def test_published_counts_are_compared(site: Site, body: bytes, tmp_path: Path) -> None:
+    """Every line end is one character: the archive's file has nine characters in ten signs."""
+    archive = both(site.put("/a", Answer(body=body)))
+    right = {"train/a.train": 10, "dev/a.dev": 5}
+    brought(known(archive, characters=right, bytes={"train/a.train": 12}), tmp_path / "data")
+    for wrong, found in (({"train/a.train": 12}, "found 10"), ({"train/x": 1}, "it is missing")):
+        error = failure(known(archive, characters=wrong), tmp_path / "wrong")
+        assert isinstance(error, CorruptDataError)
+        name, count = next(iter(wrong.items()))
+        assert str(error).startswith(f"{name} of tiny is not the official file: expected {count}")
+        assert found in str(error)
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_text_that_is_not_utf8_is_no_official_text(site: Site, tmp_path: Path) -> None:
+    body = make_zip(tmp_path / "a.zip", TRAIN | DEV | {"data/train/b.train": b"\xff"})
+    archive = both(site.put("/a", Answer(body=body)))
+    entry = known(archive, characters={"train/b.train": 1})
+    assert "not UTF-8" in str(failure(entry, tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"data/train/a.train": b"a", "data/dev/../../../evil": b"evil"},
+        {"data/train/a.train": b"a", "data/train/A.train": b"b", "data/dev/a.dev": b"c"},
+        {"data/train/a.train": bytes(40_000_000), "data/dev/a.dev": b"c"},
+        {"data/other/a.train": b"a"},
+    ],
+)
+def test_a_bad_archive_leaves_nothing(site: Site, tmp_path: Path, bad: dict[str, bytes]) -> None:
+    body = make_zip(tmp_path / "bad.zip", bad)
+    error = failure(known(both(site.put("/a", Answer(body=body)))), tmp_path / "data")
+    assert isinstance(error, CorruptDataError)
+    assert visible(tmp_path) == ["bad.zip"]
+
+
+def test_a_damaged_archive_is_downloaded_anew_the_next_time(
+    site: Site, body: bytes, tmp_path: Path
+) -> None:
+    url = site.put("/a", Answer(body=body[:-30]), Answer(body=body))
+    assert "damaged" in str(failure(known(both(url)), tmp_path / "data"))
+    brought(known(both(url)), tmp_path / "data")
+    assert contents(tmp_path / "data/tiny") == UNPACKED
+
+
+def test_without_a_network_one_line_names_host_and_remedy(tmp_path: Path) -> None:
+    """HF_HUB_OFFLINE is set in the tests: no packet leaves."""
+    with pytest.raises(BabyllamaError, match=r"HF_HUB_OFFLINE is set.*--from") as caught:
+        fetch("blimp", tmp_path / "data", say=print)
+    assert caught.value.exit_code == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_unreachable_address_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    entry = known(both("http://127.0.0.1:9/a"))
+    error = failure(entry, tmp_path / "data")
+    assert "cannot reach 127.0.0.1" in str(error)
+    assert "download tiny.zip by hand (https://data.example/) and give it with --from" in str(error)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_registry_address_without_https_is_never_asked(
+    site: Site, body: bytes, tmp_path: Path
+) -> None:
+    entry = known(both(site.put("/a", Answer(body=body))))
+    with pytest.raises(BabyllamaError, match="expected https"):
+        fetch_entry(entry, tmp_path / "data", say=print)
+    assert site.asked == []
+
+
+def test_a_fetch_that_broke_off_goes_on(site: Site, body: bytes, tmp_path: Path) -> None:
+    url = site.put("/a", Answer(body=body, cut=100), Answer(status=503), Answer(body=body))
+    entry = known(both(url))
+    failure(entry, tmp_path / "data")
+    assert visible(tmp_path / "data") == [".tiny.fetch"]
+    brought(entry, tmp_path / "data")
+    assert site.ranges()[-1] == "bytes=100-"
+    assert contents(tmp_path / "data/tiny") == UNPACKED
+    assert visible(tmp_path / "data") == [LOCK, "tiny"]
+
+
+def test_a_fetch_that_is_killed_leaves_no_half_folder(
+    site: Site, body: bytes, tmp_path: Path
+) -> None:
+    url = site.put("/a", Answer(body=body, cut=100, stall=60), Answer(body=body))
+    entry, folder = known(both(url)), tmp_path / "data"
+    part = folder / ".tiny.fetch/tiny.zip.part"
+    code = (
+        "import sys; from pathlib import Path; from babyllama.corpus.fetching import fetch\n"
+        "entry = fetch.Entry.model_validate_json(sys.argv[1])\n"
+        "fetch.fetch_entry(entry, Path(sys.argv[2]), say=print, loopback=True)"
+    )
+    command = [sys.executable, "-c", code, entry.model_dump_json(), str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while not part.exists() or part.stat().st_size < 100:
+            time.sleep(0.01)
+            assert process.poll() is None
+        process.kill()
+    assert not (folder / "tiny").exists()
+    (folder / ".tiny.fetch/unpacked/half").mkdir(parents=True, exist_ok=True)
+    brought(entry, folder)
+    assert site.ranges() == ["", "bytes=100-"]
+    assert contents(folder / "tiny") == UNPACKED
+    assert visible(folder) == [LOCK, "tiny"]
+
+
+@pytest.mark.parametrize("step", ["unpack", "_check_contents", "_write_lock", "sync_tree"])
+def test_whenever_it_dies_the_next_fetch_ends_well(
+    site: Site, body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    entry = known(both(site.put("/a", Answer(body=body))))
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"babyllama.corpus.fetching.fetch.{step}", die)
+        with pytest.raises(KeyboardInterrupt):
+            brought(entry, tmp_path / "data")
+    assert not (tmp_path / "data/tiny").exists()
+    site.asked.clear()
+    brought(entry, tmp_path / "data")
+    assert site.asked == []  # the archive had arrived
+    assert contents(tmp_path / "data/tiny") == UNPACKED
+    assert visible(tmp_path / "data") == [LOCK, "tiny"]
+
+
+def test_two_fetches_into_one_folder_do_not_meet(site: Site, body: bytes, tmp_path: Path) -> None:
+    entry = known(both(site.put("/a", Answer(body=body))))
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data/.fetching").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BabyllamaError, match="another fetch is at work"):
+            brought(entry, tmp_path / "data")
+    brought(entry, tmp_path / "data")
+
+
+def test_two_archives_make_one_folder(site: Site, tmp_path: Path) -> None:
+    for name, files in (("train.zip", TRAIN), ("dev.zip", DEV)):
+        site.put(f"/{name}", Answer(body=make_zip(tmp_path / name, files)))
+    parts = [
+        Archive(name=f"{part}.zip", url=f"{site.address}/{part}.zip", keep={part: part})
+        for part in ("train", "dev")
+    ]
+    brought(known(*parts), tmp_path / "data")
+    assert contents(tmp_path / "data/tiny") == UNPACKED
+    brought(known(*parts), tmp_path / "local", source=tmp_path, lock=tmp_path / "data" / LOCK)
+    with pytest.raises(RecipeError, match=r"comes in train\.zip and dev\.zip"):
+        brought(known(*parts), tmp_path / "x", source=tmp_path / "train.zip")
+
+
+@pytest.mark.parametrize("kind", ["archive", "folder of it", "unpacked", "bare"])
+def test_a_local_copy_passes_through_the_same_checks(
+    tmp_path: Path, body: bytes, kind: str
+) -> None:
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    entry = known(both("", digest=digest), characters={"train/a.train": 10})
+    source = tmp_path / "mirror"
+    source.mkdir()
+    shutil.copy(tmp_path / "official.zip", source / "tiny.zip")
+    if kind in ("unpacked", "bare"):
+        shutil.unpack_archive(source / "tiny.zip", source)
+        (source / "tiny.zip").unlink()
+    place = {"archive": source / "tiny.zip", "bare": source / "data"}.get(kind, source)
+    before = contents(source)
+    brought(entry, tmp_path / "data", source=place)
+    assert contents(tmp_path / "data/tiny") == UNPACKED
+    assert contents(source) == before
+    wrong = entry.model_copy(update={"characters": {"train/a.train": 9}})
+    error = failure(wrong, tmp_path / "wrong", source=place)
+    assert "expected 9 characters, found 10" in str(error)
+
+
+def test_another_archive_than_the_official_one_is_refused(tmp_path: Path, body: bytes) -> None:
+    make_zip(tmp_path / "other.zip", TRAIN | DEV)
+    entry = known(both("", digest=f"sha256:{hashlib.sha256(body).hexdigest()}"))
+    error = failure(entry, tmp_path / "data", source=tmp_path / "other.zip")
+    assert isinstance(error, CorruptDataError)
+    assert "tiny.zip is not the official file" in str(error)
+
+
+def test_paths_that_cannot_be_meant_are_told(tmp_path: Path) -> None:
+    entry = known(both(""))
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(RecipeError, match="does not exist"):
+        brought(entry, tmp_path / "data", source=tmp_path / "nothing")
+    with pytest.raises(RecipeError, match="is a file: expected a folder"):
+        brought(entry, tmp_path / "file")
+    with pytest.raises(RecipeError, match="did you mean blimp"):
+        fetch("blimpp", tmp_path / "data", say=print)
+    assert visible(tmp_path) == ["file"]
