@@ -31,10 +31,15 @@ def print_audit(audit: Audit, console: Console) -> None:
         _paradigms(audit),
         _overlapping(audit),
     ):
-        if table.row_count:
-            console.print(table)
-        else:
-            console.print(Text(f"{table.title}: nothing found"))
+        # Apart from the table, which would break them to its own width.
+        title, caption = str(table.title), table.caption
+        table.title = table.caption = None
+        if not table.row_count:
+            console.print(Text(f"\n{title}: nothing found"))
+            continue
+        console.print(Text(f"\n{title}", style="bold"), table, sep="\n")
+        if caption:
+            console.print(Text(str(caption)))
 
 
 def printable(text: str) -> str:
@@ -50,13 +55,7 @@ def printable(text: str) -> str:
 
 
 def _table(title: str, names: Sequence[str], numbers: Sequence[str], texts: Sequence[str]) -> Table:
-    table = Table(
-        title=f"\n{title}",
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    table = Table(title=title, box=None, pad_edge=False)
     for header in (*names, *numbers, *texts):
         justify: Literal["left", "right"] = "right" if header in numbers else "left"
         table.add_column(header, justify=justify, overflow="fold")
