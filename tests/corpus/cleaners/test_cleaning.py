@@ -20,7 +20,7 @@ from babyllama.errors import RecipeError
 from corpus.cleaners.awkward import awkward_text, law
 
 SOURCES = sorted(CLEANERS)
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 @pytest.mark.parametrize(
