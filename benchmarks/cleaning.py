@@ -18,12 +18,21 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "300")
 
 import numpy as np
+import torch
 from scipy import stats
 
+from babyllama.devices import pick_device, resolve_precision
+from babyllama.models.folders import load_model
 from babyllama.pipeline import run as run_recipe
 from babyllama.resolve import load_recipe
+from babyllama.tokens.batches import validation_batches
+from babyllama.tokens.packing import read_packed
+from babyllama.tokens.tokenizer import load_tokenizer, token_bytes
+from babyllama.training.objectives import CrossEntropy
+from babyllama.training.validation import validate
 
 MODELS = ("llama", "gpt2")
+CHUNK = 64
 
 
 def run_micro(corpus: Path, suite: Path, seed: int, *, clean: bool) -> Path:
@@ -47,13 +56,32 @@ def run_micro(corpus: Path, suite: Path, seed: int, *, clean: bool) -> Path:
 
 def figures(folder: Path, model: str) -> dict[str, float]:
     """What is compared, of one model of one run."""
-    training = json.loads((folder / "models" / model / "training.json").read_text("utf-8"))
     scores = json.loads((folder / "scores" / model / "blimp.json").read_text("utf-8"))
     return {
-        "bits/byte": training["validation"]["bits_per_byte"],
+        "bits/byte": bits_per_byte(folder, model),
         "BLiMP 12, %": 100 * scores["macro_phenomena"]["accuracy"],
         "BLiMP 67, %": 100 * scores["macro_paradigms"]["accuracy"],
     }
+
+
+def bits_per_byte(folder: Path, model: str) -> float:
+    """On the whole dev text: with two tokenizers, a part drawn by chunks would be two texts."""
+    device = pick_device("auto")
+    dev = read_packed(folder / "tokens", "dev")
+    network = load_model(folder / "models" / model).to(device)
+    batches = validation_batches(
+        dev.ids, CHUNK, chunks=len(dev.ids) // CHUNK, seed=1, batch_size=32
+    )
+    bf16 = resolve_precision("auto", device) == "bf16"
+    found = validate(
+        CrossEntropy(network),
+        batches,
+        torch.tensor(token_bytes(load_tokenizer(folder / "tokenizer"))),
+        autocast=partial(torch.autocast, device.type, torch.bfloat16, enabled=bf16),
+        signal=lambda _: [],
+        device=device,
+    )
+    return found["bits_per_byte"]
 
 
 def row(raw: list[float], clean: list[float], digits: int) -> str:

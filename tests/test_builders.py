@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from babyllama import builders
@@ -42,6 +43,8 @@ def test_scores_and_samples_are_made_with_the_tokenizer_of_the_run(
     )
     made, before = bare / "scores.json", run / "scores" / "student" / "pairs.json"
     assert without_time(made) == without_time(before)
+    items = np.load(bare / "items.npy")
+    assert np.array_equal(items, np.load(run / "scores" / "student" / "pairs.items.npy"))
     builders.make_samples(resolved, {"student": bare}, run / "tokenizer", bare)
     samples = (run / "samples" / "samples.json").read_text("utf-8")
     assert (bare / "samples.json").read_text("utf-8") == samples

@@ -93,3 +93,31 @@ def test_text_that_cannot_be_read_is_one_line_and_exit_code_4(folder: Path) -> N
     [line] = command.error_lines
     assert "byte 0xe9 at offset 3" in line
     assert "corpus.bad_bytes=replace" in line
+
+
+def test_the_corpus_of_a_finished_run_is_not_exchanged_under_it(folder: Path) -> None:
+    small = ("training.batch_size=4", "tokenizer.vocabulary=265", "evaluation.suites=null")
+    run = babyllama(folder, "run", "tiny.yaml", *small)
+    assert run.code == 0, run.err
+    before = (folder / "runs" / "tiny" / "corpus").resolve()
+    command = babyllama(folder, "clean", "tiny.yaml", "corpus.words=100")
+    assert command.code == 0
+    assert "stays that of the run" in command.err
+    assert (folder / "runs" / "tiny" / "corpus").resolve() == before
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path) -> None:
+    command = babyllama(folder, "audit", "tiny.yaml", "--out", "nowhere/audit.json")
+    assert command.code == 2
+    assert command.error_lines == [
+        "error: --out nowhere/audit.json: nowhere is no folder: create it or choose another"
+    ]
+    assert not (folder / "runs").exists()
+
+
+def test_an_expression_that_is_none_is_refused_by_its_key(folder: Path) -> None:
+    command = babyllama(folder, "clean", "tiny.yaml", "corpus.cleaners.childes={document: '['}")
+    assert command.code == 2
+    [line] = command.error_lines
+    assert "corpus.cleaners.childes" in line
+    assert "'[' is not a regular expression" in line

@@ -10,12 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from babyllama.evaluation.conventions import convention
+from babyllama.evaluation.minimal_pairs import read_suite, sentences
+from babyllama.evaluation.scoring import encode, model_scorer, score
+from babyllama.models.folders import load_model
 from babyllama.resolve import load_recipe
+from babyllama.tokens.tokenizer import load_tokenizer
 from tiny import (
     LLAMA,
     TRAINING,
@@ -339,6 +345,28 @@ def test_a_second_process_in_a_run_directory_leaves_it_as_it_is(data: Path, tmp_
     assert json.loads(after["status.json"])["state"] == "running"
 
 
+def test_another_convention_makes_the_scores_anew_and_is_told_in_them(
+    data: Path, copied: Path
+) -> None:
+    settings = ("evaluation.convention=lm-eval", "evaluation.prefix=</s>")
+    command = babyllama(copied, "run", data / "tiny.yaml", *settings, "--run-dir", "runs/first")
+    assert command.code == 0, command.err
+    assert {stage.split("/")[0] for stage in made(command)} == {"scores"}
+    run, rules = copied / "runs" / "first", convention("lm-eval", "</s>")
+    told = read(run / "scores" / "ensemble" / "pairs.json")["convention"]
+    assert told == rules.described(told["precision"])
+    model, tokenizer = load_model(run / "models" / "llama"), load_tokenizer(run / "tokenizer")
+    expected = score(
+        model_scorer(model, told["precision"]),
+        encode(tokenizer, sentences(read_suite(data / "pairs")), "</s>", leading_space=True),
+        vocabulary=len(tokenizer),
+        positions=64,
+        device=model.device,
+    )
+    kept = np.load(run / "scores" / "llama" / "pairs.items.npy")
+    np.testing.assert_allclose(kept.flatten(), expected, atol=1e-4)
+
+
 def test_the_built_in_pairs_of_a_corpus_are_scored(data: Path, copied: Path) -> None:
     suites = {"generated": "builtin:paradigms"}
     raw = recipe(data, models={"llama": {"architecture": LLAMA}}, evaluation={"suites": suites})
@@ -347,7 +375,10 @@ def test_the_built_in_pairs_of_a_corpus_are_scored(data: Path, copied: Path) -> 
     assert command.code == 0, command.err
     scores = read(copied / "runs" / "first" / "scores" / "llama" / "generated.json")
     assert len(scores["paradigms"]) >= 4
-    assert scores["convention"]["prefix"] == "newline"
+    assert (scores["convention"]["name"], scores["convention"]["prefix"]) == (
+        "babyllama",
+        "newline",
+    )
     assert not (copied / "runs" / "first" / "scores" / "llama" / "pairs.json").exists()
 
 

@@ -72,6 +72,7 @@ MODELS = {f"models/{name}" for name in ("llama", "gpt2", "student", "control")}
         ),
         ("report.prompts", ["A"], {"samples"}),
         ("evaluation.prefix", "none", SUITE | PAIRS),
+        ("evaluation.convention", "lm-eval", SUITE | PAIRS),
         ("tokens.chunk_length", 8, MODELS | SUITE | PAIRS | {"samples"}),
         ("tokens.validation_chunks", 9, MODELS | SUITE | PAIRS | {"samples"}),
         (

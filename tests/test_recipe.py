@@ -125,6 +125,7 @@ OTHER_CHOICE = {
     "pool": "logits",
     "kl_reduction": "token",
     "prefix": "none",
+    "convention": "babylm-2023",
     "device": "cuda",
     "base": "childes",
     "bad_bytes": "fail",

@@ -16,6 +16,7 @@ from babyllama.store import Identity, Store
 
 def build(out: Path, partial: Path) -> None:
     (out / "scores.json").write_text("{}")
+    (out / "items.npy").write_bytes(b"items")
 
 
 def stage(name: str, inputs: dict[str, str] | None = None, **settings: Any) -> Stage:
@@ -51,8 +52,9 @@ def test_an_artifact_shows_under_the_name_of_its_stage(
 ) -> None:
     folders = show(directory, store, stage("models/a"), stage("scores/a/blimp"))
     assert (directory.path / "models" / "a").resolve() == folders["models/a"]
-    scores = directory.path / "scores" / "a" / "blimp.json"
-    assert scores.read_text() == "{}"
+    scores = directory.path / "scores" / "a"
+    assert (scores / "blimp.json").read_text() == "{}"
+    assert (scores / "blimp.items.npy").read_bytes() == b"items"
 
 
 def test_a_link_is_replaced(directory: RunDirectory, store: Store) -> None:
@@ -92,7 +94,9 @@ def test_links_to_stages_that_are_gone_from_the_recipe_go_too(
     directory.drop_unused_links(kept)
     links = {str(p.relative_to(directory.path)) for p in directory.path.rglob("*")}
     assert {"corpus", "models/a", "scores/a/blimp.json", "report/mine.txt"} <= links
+    assert "scores/a/blimp.items.npy" in links
     assert not {"models/b", "scores/a/old.json", "scores/b/blimp.json", "suites/x"} & links
+    assert "scores/a/old.items.npy" not in links
     assert not (directory.path / "scores" / "b").exists()
     assert all(store.has(s.identity) for s in gone)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -13,6 +14,7 @@ from babyllama.corpus.build import build_corpus
 from babyllama.corpus.pieces import read_pieces
 from babyllama.devices import pick_device, resolve_precision
 from babyllama.distillation.teachers import Teachers
+from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.generation import continue_text
 from babyllama.evaluation.minimal_pairs import read_suite, sentences, summarise
 from babyllama.evaluation.paradigms import count_words, write_paradigms
@@ -39,7 +41,7 @@ VERSIONS = {
     "tokens": 2,
     "suite": 2,
     "model": 2,
-    "scores": 2,
+    "scores": 3,
     "samples": 1,
 }
 
@@ -230,7 +232,11 @@ def make_scores(
     recipe: Recipe, name: str, suite_name: str, *, members: Mapping[str, Path],
     distillation: Distillation, suite: Path, tokenizer: Path, out: Path, check_unchanged: Check,
 ) -> None:  # fmt: skip
-    """The accuracies on one suite of pooled teachers; one model is an ensemble of one."""
+    """The accuracies on one suite of pooled teachers; one model is an ensemble of one.
+
+    `items.npy` has the log-probabilities behind them: float64 [pairs, 2], good and bad sentence,
+    in the order of the suite.
+    """
     started = time.monotonic()
     settings = recipe.evaluation
     device = pick_device(recipe.runtime.device)
@@ -238,24 +244,26 @@ def make_scores(
     ensemble = load_teachers(members, distillation).to(device)
     paradigms = read_suite(suite)
     check_unchanged()
+    rules = convention(settings.convention, settings.prefix)
     # The run's own, whatever transformers makes of the files in a model's folder.
     loaded = load_tokenizer(tokenizer)
     scores = score(
         ensemble_scorer(ensemble, distillation.pool, precision),
-        encode(loaded, sentences(paradigms), settings.prefix),
+        encode(loaded, sentences(paradigms), rules.prefix, leading_space=rules.leading_space),
         vocabulary=len(loaded),
         positions=min(longest_input(model) for model in ensemble.models.values()),
         device=device,
+        normalise=rules.normalise,
     )
-    convention = {"prefix": settings.prefix, "score": "sum", "ties": "half", "precision": precision}
     result = {
         "model": name,
         "suite": suite_name,
-        "convention": convention,
-        **summarise(paradigms, scores),
+        "convention": rules.described(precision),
+        **summarise(paradigms, scores, rules.ties),
         "seconds": round(time.monotonic() - started, 3),
     }
     write_json(out / "scores.json", result)
+    np.save(out / "items.npy", scores.reshape(-1, 2))
 
 
 def make_samples(recipe: Recipe, models: Mapping[str, Path], tokenizer: Path, out: Path) -> None:

@@ -1,12 +1,13 @@
 """The commands: parse, call one function, print. Heavy imports wait until they are needed."""
 
+import io
 import os
 import sys
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -39,6 +40,9 @@ def prepare() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     warnings.showwarning = _show_warning
+    # Text of any script on a terminal of one.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -111,6 +115,15 @@ def copy_recipe(
     typer.echo(f"wrote {file}; run it with: babyllama run {file}")
 
 
+def _in_a_folder(file: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before the work is done, not after."""
+    if file and not file.parent.is_dir():
+        from babyllama.errors import RecipeError
+
+        raise RecipeError(f"--out {file}: {file.parent} is no folder: create it or choose another")
+    return file
+
+
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe's name or a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value")]
 RunDir = Annotated[Path | None, typer.Option(help="Where the run lives; by default runs/NAME.")]
@@ -140,7 +153,8 @@ def audit(
     overrides: Overrides = None,
     run_dir: RunDir = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write everything here, lists and all, as JSON.")
+        Path | None,
+        typer.Option(help="Write everything here, lists and all, as JSON.", callback=_in_a_folder),
     ] = None,
 ) -> None:
     """Look for duplicates, odd encoding, and overlap with the dev text and evaluation sets."""
@@ -159,7 +173,9 @@ def readability(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     run_dir: RunDir = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table here as JSON.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the table here as JSON.", callback=_in_a_folder)
+    ] = None,
 ) -> None:
     """Score how hard each source reads, and sort the sources into buckets (English only)."""
     from babyllama.corpus.auditing.readability import readability as score_sources
@@ -213,6 +229,105 @@ def fetch(
 
     folder = fetch_files(name, to, source=source, lock=lock, say=partial(typer.echo, err=True))
     typer.echo(entry(name).use.format(folder=folder))
+
+
+PrefixName = Literal["none", "<s>", "</s>", "newline"]
+
+
+@app.command()
+def evaluate(
+    models: Annotated[list[Path], typer.Argument(help="Model folders.")],
+    *,
+    suite: Annotated[str, typer.Option(help="A folder of pair files, or its name in data/.")],
+    convention: Annotated[
+        Literal["babyllama", "lm-eval", "babylm-2023", "babylm-2025"],
+        typer.Option(help="The rules of scoring."),
+    ] = "babyllama",
+    prefix: Annotated[
+        PrefixName | None, typer.Option(help="Before every sentence; else the convention's.")
+    ] = None,
+    pool: Annotated[
+        Literal["logits", "probabilities"] | None,
+        typer.Option(help="Score the ensemble of the models too, pooled in this way."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Pairs a paradigm, at most.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write every figure here, as JSON.", callback=_in_a_folder)
+    ] = None,
+) -> None:
+    """Score models on minimal pairs: which of two sentences do they find more probable?"""
+    from babyllama.evaluation.conventions import convention as rules_of
+    from babyllama.evaluation.evaluate import check_out, suite_folder
+    from babyllama.evaluation.evaluate import evaluate as score_models
+    from babyllama.store import write_json
+
+    if out:
+        check_out(out)
+    rules = rules_of(convention, prefix)
+    found = score_models(models, suite_folder(suite), rules, limit=limit, pool=pool)
+    _console().print(found.table())
+    if out:
+        write_json(out, found.rows())
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, as runs/mini.")],
+    *,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only this model of both runs; may be repeated.")
+    ] = None,
+    models: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="One model of the first run and one of the last, as student control."),
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
+    over: Annotated[
+        Literal["phenomena", "paradigms"], typer.Option(help="What the macro mean is over.")
+    ] = "phenomena",
+    correlate: Annotated[
+        bool, typer.Option("--correlate", help="Rank correlation of loss and score instead.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the figures here as JSON.", callback=_in_a_folder)
+    ] = None,
+) -> None:
+    """Compare models of finished runs, first minus second, with intervals."""
+    from babyllama.evaluation import comparison, correlation
+    from babyllama.evaluation.comparison_tables import comparison_blocks, correlation_blocks
+    from babyllama.store import write_json
+
+    if out:
+        from babyllama.evaluation.evaluate import check_out
+
+        check_out(out)
+    if correlate:
+        correlation.check_all_models(model, models)
+        ranks = correlation.correlate(runs, suite=suite, over=over)
+        blocks, figures = correlation_blocks(ranks), correlation.to_json(ranks)
+    else:
+        found = comparison.compare(runs, models=model or (), between=models, suite=suite, over=over)
+        blocks, figures = comparison_blocks(found), comparison.to_json(found)
+    _console().print(*blocks, sep="\n")
+    if out:
+        write_json(out, figures)
+
+
+@app.command()
+def surprisal(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    file: Annotated[Path, typer.Argument(help="Text, one utterance or sentence a line.")],
+    prefix: Annotated[PrefixName, typer.Option(help="What stands before every line.")] = "newline",
+) -> None:
+    """Print the surprisal of every word in bits, as a table with tabs: line, number, word, bits."""
+    from babyllama.evaluation.surprisal import read_lines, surprisals
+    from babyllama.models.folders import load_model
+    from babyllama.tokens.tokenizer import load_tokenizer
+
+    lines = read_lines(file)
+    typer.echo("line\tnumber\tword\tbits")
+    for word in surprisals(load_model(model), load_tokenizer(model), lines, prefix):
+        typer.echo(f"{word.line}\t{word.number}\t{word.text}\t{word.bits:.6f}")
 
 
 @app.command()

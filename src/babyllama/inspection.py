@@ -28,7 +28,11 @@ def clean_corpus(recipe: Recipe, path: Path, say: Say) -> Path:
     if not store.has(stage.identity):
         make_stage(store, stage, why_stale(stage, directory.previous().get(stage.name)), say)
     folder = store.path(stage.identity)
-    directory.link(stage.name, folder)
+    before = directory.previous().get(stage.name, {"fingerprint": stage.identity.fingerprint})
+    if before["fingerprint"] == stage.identity.fingerprint:
+        directory.link(stage.name, folder)
+    else:  # what a run has made there is reported with the corpus that it was made from
+        say(f"{path / 'corpus'} stays that of the run; this one is {folder}")
     return folder
 
 

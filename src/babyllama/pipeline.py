@@ -11,8 +11,9 @@ from typing import Any
 from babyllama.builders import chunk_order, model_seed, outline
 from babyllama.devices import pick_device, prepare_torch
 from babyllama.errors import BabyllamaError, RecipeError, StoppedError
+from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.minimal_pairs import read_suite, sentences
-from babyllama.evaluation.scoring import encode
+from babyllama.evaluation.scoring import encode, too_long
 from babyllama.models.architectures import longest_input
 from babyllama.models.folders import check_same_tokenizer, check_tokenizer_stays
 from babyllama.plan import Stage, plan
@@ -189,14 +190,11 @@ def _check_sentences(
 ) -> None:
     """Hold the longest sentence of a suite against the model with the fewest positions."""
     texts = sentences(read_suite(pairs))
-    rows = encode(tokenizer, texts, recipe.evaluation.prefix)
-    longest = max(range(len(rows)), key=lambda index: len(rows[index]))
+    rules = convention(recipe.evaluation.convention, recipe.evaluation.prefix)
+    rows = encode(tokenizer, texts, rules.prefix, leading_space=rules.leading_space)
     shortest = min(positions, key=lambda name: positions[name])
-    # The last token is scored and not read: nothing comes behind it.
-    needed = len(rows[longest]) - 1
-    if needed > positions[shortest]:
+    if long := too_long(texts, rows, positions[shortest]):
         raise RecipeError(
-            f"evaluation.suites.{suite}: the sentence {texts[longest][:60]!r} takes {needed}"
-            f" positions, prefix included, and models.{shortest} has {positions[shortest]}: give"
-            " the model more or leave the sentence out"
+            f"evaluation.suites.{suite}: {long}, and models.{shortest} has {positions[shortest]}:"
+            " give the model more or leave the sentence out"
         )

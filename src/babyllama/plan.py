@@ -1,6 +1,5 @@
 """A recipe as stages: what each is made from, and what decides whether it is up to date."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +9,11 @@ from typing import Any
 from babyllama import builders
 from babyllama.corpus.inputs import raw_digest
 from babyllama.errors import CorruptDataError
-from babyllama.evaluation.minimal_pairs import read_suite
+from babyllama.evaluation.minimal_pairs import suite_digest
 from babyllama.models.folders import folder_digest
 from babyllama.recipe import Distillation, Model, Recipe
 from babyllama.resolve import sort_models
-from babyllama.store import Identity, Store, file_digest
+from babyllama.store import Identity, Store
 from babyllama.training.health import StopRequest
 
 BUILTIN_SUITE = "builtin:paradigms"
@@ -146,7 +145,7 @@ class _Planner:
         """Digests of the text, and of the suites whose sentences it may not hold."""
         corpus = self.recipe.corpus
         suites = self._avoided_suites().items()
-        digests = {f"suites/{name}": pairs_digest(folder) for name, folder in suites}
+        digests = {f"suites/{name}": suite_digest(folder) for name, folder in suites}
         return {"text": raw_digest(corpus.path, corpus.dev_path)} | digests
 
     def add_data(self) -> None:
@@ -267,7 +266,7 @@ class _Planner:
         folder, name = self.recipe.evaluation.suites[suite], f"suites/{suite}"
         if folder == BUILTIN_SUITE:
             return self.path(name), self.inputs(name), nothing_to_check
-        digest = partial(pairs_digest, Path(folder))
+        digest = partial(suite_digest, Path(folder))
         taken = digest()
         return Path(folder), {name: taken}, unchanged(f"suite {folder}", digest, taken)
 
@@ -302,11 +301,3 @@ def unchanged(what: str, digest: Callable[[], object], taken: object) -> builder
 
 def nothing_to_check() -> None:
     """For what is made here, where nothing changes behind the run's back."""
-
-
-def pairs_digest(folder: Path) -> str:
-    """One digest over the pair files of a folder, which is read now so that a bad one shows."""
-    read_suite(folder)
-    names = sorted(folder.glob("*.jsonl"))
-    lines = [f"{path.name} {file_digest(path)}" for path in names]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

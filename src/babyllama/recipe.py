@@ -4,11 +4,21 @@ Each section belongs to the stage of the same name in `babyllama.pipeline`. A fi
 `WithoutEffect` is not part of any fingerprint: changing it makes nothing stale.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 Prefix = Literal["none", "<s>", "</s>", "newline"]
+ConventionName = Literal["babyllama", "lm-eval", "babylm-2023", "babylm-2025"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -40,18 +50,29 @@ def _silent(section: Section) -> dict[str, Any]:
     return found
 
 
+def _compiles(expression: str) -> str:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise ValueError(f"{expression!r} is not a regular expression ({error})") from None
+    return expression
+
+
+Expression = Annotated[str, AfterValidator(_compiles)]
+
+
 class OwnCleaner(Section):
     """A cleaner of one's own, of regular expressions that go line by line (see docs/corpus.md)."""
 
     base: str = "generic"
     """The cleaner whose rules follow, and whose definition of a document holds."""
-    drop_lines: tuple[str, ...] = ()
+    drop_lines: tuple[Expression, ...] = ()
     """A line with a match is dropped."""
-    drop: tuple[str, ...] = ()
+    drop: tuple[Expression, ...] = ()
     """What matches is dropped."""
-    replace: tuple[tuple[str, str], ...] = ()
+    replace: tuple[tuple[Expression, str], ...] = ()
     """Pairs of an expression and what stands in its place, `\\1` for its first group."""
-    document: str | None = None
+    document: Expression | None = None
     """A line with a match starts a document."""
 
 
@@ -223,8 +244,10 @@ class Evaluation(Section):
 
     suites: Annotated[dict[Name, str], WithoutEffect] = {"generated": "builtin:paradigms"}
     """Name -> folder of pair files, or `builtin:paradigms`: written from the corpus's words."""
-    prefix: Prefix = "newline"
-    """What stands before every sentence that is scored."""
+    convention: ConventionName = "babyllama"
+    """The rules of scoring: this project's own, or those of another tool."""
+    prefix: Prefix | None = None
+    """What stands before every sentence that is scored; by default what the convention has."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of the layers, as in `training`; the head and the softmax are in float32 always, and so is
     all of a model that scales or caps its logits."""

@@ -17,6 +17,9 @@ from babyllama.plan import Stage
 from babyllama.recipe import Recipe
 from babyllama.store import locked, read_manifest, write_json
 
+SCORE_FILES = {".json": "scores.json", ".items.npy": "items.npy"}
+"""How the files of scores end in the run directory, and their names in the artifact."""
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -99,10 +102,14 @@ class RunDirectory:
         write_json(self.path / "stages.json", kept)
 
     def link(self, name: str, artifact: Path) -> None:
-        """Show an artifact under the stage's name; scores are single files."""
-        target, place = artifact, self.path / name
+        """Show an artifact under the stage's name; of scores, the files."""
         if name.startswith("scores/"):
-            target, place = artifact / "scores.json", place.with_suffix(".json")
+            for suffix, file in SCORE_FILES.items():
+                self._link((self.path / name).with_suffix(suffix), artifact / file)
+        else:
+            self._link(self.path / name, artifact)
+
+    def _link(self, place: Path, target: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = place.with_name(f".{place.name}.new")
         beside.unlink(missing_ok=True)
@@ -115,7 +122,8 @@ class RunDirectory:
         A user's own files and links may lie beside them.
         """
         wanted = {self.path / stage.name for stage in stages}
-        wanted |= {path.with_suffix(".json") for path in wanted if path.parts[-3:-2] == ("scores",)}
+        scores = [path for path in wanted if path.parts[-3:-2] == ("scores",)]
+        wanted |= {path.with_suffix(suffix) for path in scores for suffix in SCORE_FILES}
         store = self.store_root.resolve()
         for pattern in ("models/*", "suites/*", "scores/*/*"):
             for path in [*self.path.glob(pattern)]:

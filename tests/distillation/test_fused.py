@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from babyllama.distillation import fused
 from babyllama.distillation.fused import fused_loss
 from babyllama.distillation.loss import distillation_loss
 from babyllama.models import readout
@@ -122,6 +123,20 @@ def test_without_teachers_it_is_cross_entropy() -> None:
     expected = torch.nn.functional.cross_entropy(logits, labels.flatten(), reduction="sum") / 40
     torch.testing.assert_close(ours.loss, expected)
     torch.testing.assert_close(ours.cross_entropy, expected.detach())
+
+
+def test_validation_has_the_value_without_the_work_for_a_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    student = Readout(torch.randn(12, 8), torch.randn(20, 8, requires_grad=True), None)
+    labels = torch.randint(20, (12,))
+    counts = Counts(12, 1)
+    expected = fused_loss(student, labels, counts=counts)
+    monkeypatch.delattr(fused, "_Gradients")
+    with torch.no_grad():
+        found = fused_loss(student, labels, counts=counts)
+    assert torch.equal(found.loss, expected.loss)
+    assert torch.equal(found.cross_entropy, expected.cross_entropy)
 
 
 def test_logits_themselves_are_a_read_out() -> None:

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from babyllama.errors import CorruptDataError, RecipeError
-from babyllama.evaluation.minimal_pairs import Paradigm, read_suite, sentences, summarise
+from babyllama.evaluation.conventions import Ties
+from babyllama.evaluation.minimal_pairs import (
+    Paradigm,
+    read_suite,
+    sentences,
+    suite_digest,
+    summarise,
+)
 
 
 def pair(good: str = "Herons wait.", bad: str = "Herons waits.", **names: Any) -> dict[str, Any]:
@@ -109,9 +116,42 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_pair_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "pairs.json").write_text("{}")
-    with pytest.raises(RecipeError, match=r"holds no \.jsonl files"):
+    (tmp_path / "pairs.txt").write_text("{}")
+    with pytest.raises(RecipeError, match=r"holds no \.jsonl or \.json files"):
         read_suite(tmp_path)
+
+
+def test_files_of_json_lines_may_be_called_json_as_in_babylm_2023(tmp_path: Path) -> None:
+    write(tmp_path / "agreement.json", pair("a", "b", UID="x"), pair("c", "d", UID="y"))
+    found = [(paradigm.name, paradigm.pairs) for paradigm in read_suite(tmp_path)]
+    assert found == [("x", [("a", "b")]), ("y", [("c", "d")])]
+
+
+def test_beside_jsonl_a_json_file_is_a_note_and_no_pairs(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", pair())
+    before = suite_digest(tmp_path)
+    write(tmp_path / "b.json", pair())
+    assert [paradigm.name for paradigm in read_suite(tmp_path)] == ["a"]
+    assert suite_digest(tmp_path) == before
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_a_suite_has_another_digest_where_a_pair_file_differs(tmp_path: Path, suffix: str) -> None:
+    found = []
+    for name, row in (("a", pair()), ("b", pair()), ("b", pair("other"))):
+        for old in tmp_path.iterdir():
+            old.unlink()
+        write(tmp_path / f"{name}.{suffix}", row)
+        found.append(suite_digest(tmp_path))
+    assert len(set(found)) == 3
+
+
+@pytest.mark.parametrize(("ties", "accuracy"), [("half", 0.5), ("good", 2 / 3)])
+def test_ties_count_as_the_convention_has_it_and_are_told(ties: Ties, accuracy: float) -> None:
+    suite, scores = suite_of(("a", "x", "+=-"))
+    [row] = summarise(suite, scores, ties)["paradigms"]
+    assert row["accuracy"] == pytest.approx(accuracy)
+    assert row["ties"] == 1
 
 
 GOOD = json.dumps(pair()).encode() + b"\n"

@@ -117,6 +117,7 @@ def build_corpus(settings: Corpus, out: Path, avoid: Iterable[str] = ()) -> dict
             splits[given.split][given.source] = _cleaned(settings, given, out, parallel)
     train, dev = splits["train"], splits["dev"]
     if not dev:
+        _require_one_cleaning(settings)
         for name, source in train.items():
             dev[name] = _split_off(settings, source, out / "dev" / f"{name}.jsonl")
     if settings.drop_overlap:
@@ -141,7 +142,7 @@ def _check_cleaners(settings: Corpus, sources: list[str]) -> None:
         if name not in CLEANERS:
             raise RecipeError(f"{key}: there is no cleaner {name!r}{did_you_mean(name, CLEANERS)}")
         cleaner_of(choice)
-    if settings.cleaners and not settings.clean:
+    if settings.cleaners and not settings.clean and not settings.cleans_dev:
         message = "corpus.cleaners chooses documents only: corpus.clean is off"
         warnings.warn(message, IgnoredSettingWarning, stacklevel=3)
 
@@ -187,12 +188,7 @@ def _split_off(settings: Corpus, train: Source, file: Path) -> Source:
         return (row for at, row in parted(train.rows(), pieces, drawn) if at is wanted)
 
     dev = Source(file=file, counts=replace(train.counts, bytes_replaced=0))
-    if settings.cleans_dev and not settings.clean:
-        choice = settings.cleaners.get(name, name)
-        dev.counts.words_raw = 0
-        dev.write(_joined(map(partial(clean_batch, choice), batches(side(True))), dev))
-    else:
-        dev.keep(side(True))
+    dev.keep(side(True))
     train.keep(side(False))
     return dev
 
@@ -219,6 +215,16 @@ def _sample(train: Split, words: int, seed: int) -> None:
         source.keep(kept)
 
 
+def _require_one_cleaning(settings: Corpus) -> None:
+    """Refuse what would not be the same development text with and without cleaning."""
+    if settings.cleans_dev != settings.clean:
+        raise RecipeError(
+            f"corpus.clean_dev is {settings.clean_dev} and corpus.clean {settings.clean}, which"
+            " wants development text that does not depend on them: name some with corpus.dev_path,"
+            " or leave corpus.clean_dev out"
+        )
+
+
 def _require_text(settings: Corpus, split: str, sources: Split) -> None:
     if any(source.counts.words for source in sources.values()):
         return
@@ -229,9 +235,14 @@ def _require_text(settings: Corpus, split: str, sources: Split) -> None:
             " corpus.dev_share, or break long lines"
         )
     origin = settings.path if split == "train" else settings.dev_path or settings.path
+    effects = [effect for source in sources.values() for effect in source.effects.values()]
+    if any(effect["dropped"] for effect in effects):
+        hint = "set corpus.clean=false to see what cleaning removed"
+    else:
+        hint = "break long lines, or take more words"
     raise CorruptDataError(
-        f"the {split} split of {origin} is empty after cleaning: expected lines of text;"
-        " add text, or set corpus.clean=false to see what cleaning removed"
+        f"the {split} split of {origin} has no text left: expected lines of text; add text, or"
+        f" {hint}"
     )
 
 

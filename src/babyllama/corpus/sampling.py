@@ -31,7 +31,7 @@ def quotas(counts: Mapping[str, int], words: int) -> dict[str, int]:
     if not 0 < words <= total:
         raise RecipeError(
             f"corpus.words is {words:,}: expected 1 to {total:,}, the words that the corpus has;"
-            " lower it, or leave it out to take all"
+            " lower it, or set corpus.words=null to take all"
         )
     shares = {source: divmod(counts[source] * words, total) for source in sorted(counts)}
     quota = {source: whole for source, (whole, _) in shares.items()}

@@ -29,6 +29,8 @@ class _Target(NamedTuple):
     kl_weight: float
     every_position: bool
     """Whether the KL also counts positions that predict nothing."""
+    gradient: bool
+    """Whether the gradient is wanted: not while validating."""
 
 
 def fused_loss(
@@ -67,6 +69,7 @@ def fused_loss(
         ce_weight=ce_share / ce_norm,
         kl_weight=(1 - ce_share) * temperature**2 / kl_norm,
         every_position=every,
+        gradient=torch.is_grad_enabled(),
     )
     loss, ce_sum, kl_sum = _Fused.apply(*student, target)
     return LossTerms(loss, ce_sum / ce_norm, kl_sum / kl_norm)
@@ -90,7 +93,7 @@ class _Fused(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             student = given.to(product or features.dtype)
             signal = [t.to(product or t.features.dtype) for t in target.teachers]
-            gradients = _Gradients(student)
+            gradients = _Gradients(student) if target.gradient else None
             sums = [features.new_zeros((), dtype=_wide(features)) for _ in range(3)]
             for rows in row_chunks(student):
                 teacher_logits = [teacher.logits(rows) for teacher in signal]
@@ -98,14 +101,17 @@ class _Fused(torch.autograd.Function):
                     student.logits(rows), target.labels[rows], teacher_logits, target
                 )
                 sums = [total + term for total, term in zip(sums, terms, strict=True)]
-                gradients.add(rows, slope)
+                if gradients:
+                    gradients.add(rows, slope)
+        ctx.mark_non_differentiable(*sums[1:])
+        if gradients is None:
+            return sums[0], sums[1], sums[2]
         ctx.save_for_backward(
             *(
                 None if slope is None or tensor is None else slope.to(tensor.dtype)
                 for slope, tensor in zip(gradients.all(), given, strict=True)
             )
         )
-        ctx.mark_non_differentiable(*sums[1:])
         return sums[0], sums[1], sums[2]
 
     @staticmethod

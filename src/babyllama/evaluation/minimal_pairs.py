@@ -3,9 +3,10 @@
 A suite is a folder of JSON lines with `sentence_good` and `sentence_bad`. Rows with the same `UID`
 are a paradigm; rows without one are the paradigm of their file. `linguistics_term` names the
 phenomenon; without it a file of several paradigms is the phenomenon, and otherwise the paradigm
-itself. A tie, two sentences that score the same, counts as half.
+itself.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from babyllama.errors import CorruptDataError, RecipeError
+from babyllama.evaluation.conventions import Ties
+from babyllama.store import file_digest
 
+TIE_COUNTS: Mapping[Ties, float] = {"half": 0.5, "good": 1.0}
 # BLiMP's articles count its 13th label, s-selection, as argument structure: 12 phenomena.
 SAME_PHENOMENON = {"s-selection": "argument_structure"}
 
@@ -40,14 +44,9 @@ def read_suite(folder: Path) -> list[Paradigm]:
         CorruptDataError: a line that is not a pair, a file without lines, or a paradigm in two
             files, whose pairs may be there twice.
     """
-    if not folder.is_dir():
-        raise RecipeError(f"suite folder {folder} does not exist: check evaluation.suites")
-    files = sorted(folder.glob("*.jsonl"))
-    if not files:
-        raise RecipeError(f"suite folder {folder} holds no .jsonl files with minimal pairs")
     found: dict[str, Path] = {}
     suite = []
-    for path in files:
+    for path in _pair_files(folder):
         for paradigm in _read_file(path):
             if paradigm.name in found:
                 raise CorruptDataError(
@@ -57,6 +56,30 @@ def read_suite(folder: Path) -> list[Paradigm]:
             found[paradigm.name] = path
             suite.append(paradigm)
     return suite
+
+
+def _pair_files(folder: Path) -> list[Path]:
+    """The `.jsonl` files of a folder, or, where there are none, the `.json` files (BabyLM 2023).
+
+    Beside `.jsonl` a `.json` file is a note about the folder, such as a manifest.
+    """
+    if not folder.is_dir():
+        raise RecipeError(f"suite folder {folder} does not exist: check evaluation.suites")
+    files = sorted(folder.glob("*.jsonl")) or sorted(folder.glob("*.json"))
+    if not files:
+        raise RecipeError(f"suite folder {folder} holds no .jsonl or .json files of minimal pairs")
+    return files
+
+
+def suite_digest(folder: Path) -> str:
+    """One digest over the pair files of a folder, which are read now so that a bad one shows.
+
+    Raises:
+        RecipeError, CorruptDataError: as `read_suite`.
+    """
+    read_suite(folder)
+    lines = [f"{path.name} {file_digest(path)}" for path in _pair_files(folder)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _read_file(path: Path) -> list[Paradigm]:
@@ -104,21 +127,25 @@ def sentences(suite: Sequence[Paradigm]) -> list[str]:
     return [text for paradigm in suite for pair in paradigm.pairs for text in pair]
 
 
-def summarise(suite: Sequence[Paradigm], scores: npt.NDArray[np.float64]) -> dict[str, Any]:
+def summarise(
+    suite: Sequence[Paradigm], scores: npt.NDArray[np.float64], ties: Ties = "half"
+) -> dict[str, Any]:
     """Accuracies (0 to 1) with standard errors, from the scores of `sentences(suite)`.
+
+    A tie, two sentences that score the same, counts as half or as correct.
 
     A phenomenon's accuracy is over its pooled pairs, as in BabyLM 2023, whose files hold a
     phenomenon each. The macro over phenomena and the macro over paradigms are plain means. A
     standard error covers the sampling of pairs alone: p(1-p)/n a paradigm, treated as independent.
     """
     margins = scores[0::2] - scores[1::2]
-    outcomes = np.where(margins > 0, 1.0, np.where(margins == 0, 0.5, 0.0))
+    outcomes = np.where(margins > 0, 1.0, np.where(margins == 0, TIE_COUNTS[ties], 0.0))
     rows, begin = [], 0
     for paradigm in suite:
-        part = outcomes[begin : begin + len(paradigm.pairs)]
-        begin += len(paradigm.pairs)
+        part = slice(begin, begin + len(paradigm.pairs))
+        begin = part.stop
         row = {"paradigm": paradigm.name, "phenomenon": paradigm.phenomenon}
-        rows.append({**row, **_accuracy(part), "ties": int((part == 0.5).sum())})
+        rows.append({**row, **_accuracy(outcomes[part]), "ties": int((margins[part] == 0).sum())})
     phenomena = [
         {"phenomenon": name, **_pooled([row for row in rows if row["phenomenon"] == name])}
         for name in sorted({row["phenomenon"] for row in rows})

@@ -15,6 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from babyllama.errors import BabyllamaError, CorruptDataError
+from babyllama.evaluation.answers import Answers, read_answers
 from babyllama.report.counts import Fertility, RuleEffect, SourceCounts, TokenCounts
 
 Role = Literal["control", "distilled", "teacher", "ensemble"]
@@ -112,6 +113,8 @@ class Model:
     training: Training | None = None
     log: tuple[LogRow, ...] = ()
     scores: Mapping[str, SuiteScores] = field(default_factory=dict)
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+    """Suite -> the answers behind its scores, where the run has kept them."""
 
     def curve(self, kind: str, key: str) -> list[tuple[float, float]]:
         """List (tokens seen, value) for the rows of a kind that have a finite value.
@@ -224,6 +227,7 @@ def _models(run: Path, recipe: Mapping[str, tuple[str, ...]]) -> tuple[Model, ..
             training=training.get(name),
             log=tuple(_read_log(trained[name] / "log.jsonl")) if name in trained else (),
             scores=_read_scores(scored[name]) if name in scored else {},
+            answers=_read_answers(scored[name]) if name in scored else {},
         )
         for name in dict.fromkeys((*recipe, *trained, *taught, *scored))
     ]
@@ -262,11 +266,20 @@ def _teachers(entry: object) -> tuple[str, ...]:
     return tuple(map(str, named)) if isinstance(named, list) else ()
 
 
-def _read_scores(folder: Path) -> dict[str, SuiteScores]:
-    """Suite -> scores; `manifest.json` is the artifact's own note, not a suite."""
+def _score_files(folder: Path) -> list[Path]:
+    """One file a suite; `manifest.json` is the artifact's own note, not a suite."""
     files = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    scores = {file.stem: _read(file, _SCORES) for file in files if file.name != "manifest.json"}
+    return [file for file in files if file.name != "manifest.json"]
+
+
+def _read_scores(folder: Path) -> dict[str, SuiteScores]:
+    scores = {file.stem: _read(file, _SCORES) for file in _score_files(folder)}
     return {suite: found for suite, found in scores.items() if found is not None}
+
+
+def _read_answers(folder: Path) -> dict[str, Answers]:
+    answers = {file.stem: read_answers(file) for file in _score_files(folder)}
+    return {suite: found for suite, found in answers.items() if found is not None}
 
 
 def _read_log(path: Path) -> Iterator[LogRow]:

@@ -1,22 +1,27 @@
 """What the numbers of a run say, in sentences, and no more than they say.
 
 A student is called better or worse than its control only where the 95 % interval of the
-difference excludes zero. The interval takes the two standard errors as independent. Both models
-answer the same pairs and tend to miss the same ones, so the true interval is mostly narrower.
+difference excludes zero. Where a run has kept the answers of both, the interval is that of the
+paired bootstrap (see `evaluation/statistics`). Otherwise it takes the two standard errors as
+independent: both models answer the same pairs and tend to miss the same ones, so that interval is
+mostly too wide.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from babyllama.evaluation.answers import obstacle, paired_difference
+from babyllama.evaluation.statistics import Paired
 from babyllama.report.results import ENSEMBLE, Model, Results, Score
 from babyllama.report.tables import Table, accuracy, decimals
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 CAVEAT = (
     "Standard errors count the pairs only: every model is one training run, and another seed "
-    "would move the scores too. The interval takes the two standard errors as independent, "
-    "although both models answer the same pairs. Where many rows are compared, one in twenty "
+    "would move the scores too. A paired interval is a bootstrap over the pairs that both models "
+    "answered; an independent one takes the two standard errors as independent, although both "
+    "models answer the same pairs. Where many rows are compared, one in twenty "
     "excludes zero by chance alone."
 )
 
@@ -34,10 +39,14 @@ class Comparison:
     suite: str
     difference: float
     standard_error: float
+    paired: Paired | None = None
+    """What the answers of both say, pair by pair."""
 
     @property
     def interval(self) -> tuple[float, float]:
         """The two ends of the 95 % interval of the difference."""
+        if self.paired:
+            return self.paired.low, self.paired.high
         reach = Z_95 * self.standard_error
         return self.difference - reach, self.difference + reach
 
@@ -81,9 +90,18 @@ def compare(results: Results) -> list[Comparison]:
             standard_error=math.hypot(
                 _macro(model, suite).standard_error, _macro(control, suite).standard_error
             ),
+            paired=_paired(model, control, suite),
         )
         for model, control, suite in pairs
     ]
+
+
+def _paired(model: Model, control: Model, suite: str) -> Paired | None:
+    """Compare pair by pair, where both have answers to the same pairs by the same rules."""
+    ours, theirs = model.answers.get(suite), control.answers.get(suite)
+    if ours is None or theirs is None or obstacle(ours, theirs):
+        return None
+    return paired_difference(ours, theirs, "phenomena")
 
 
 def _macro(model: Model, suite: str) -> Score:
@@ -99,13 +117,22 @@ def comparison_table(comparisons: list[Comparison]) -> Table:
             found.suite,
             points(found.difference),
             f"{points(found.interval[0])} to {points(found.interval[1])}",
+            "paired" if found.paired else "independent",
             found.reading,
         )
         for found in comparisons
     )
     return Table(
         caption="Distilled minus control, macro over phenomena, in points of accuracy",
-        header=("distilled", "control", "suite", "difference", "95 % interval", "reading"),
+        header=(
+            "distilled",
+            "control",
+            "suite",
+            "difference",
+            "95 % interval",
+            "errors",
+            "reading",
+        ),
         rows=tuple(rows),
     )
 
@@ -181,7 +208,7 @@ def _difference(found: Comparison) -> str:
     start = (
         f"The difference between {found.distilled} and {found.control} is "
         f"{points(found.difference)} points, 95 % interval {points(low)} to {points(high)} "
-        "(independent standard errors), "
+        f"({'paired bootstrap' if found.paired else 'independent standard errors'}), "
     )
     if found.reading == "not told apart":
         return start + "which includes zero: this run does not tell the two apart."
