@@ -80,7 +80,7 @@ def test_a_file_that_is_not_text(
 
 def test_a_corpus_of_white_space(refused: Refused, text: Path) -> None:
     (text / "story.txt").write_text("\n \n")
-    assert f"the train split of {text} is empty" in refused(4, f"corpus.path={text}")
+    assert f"the train split of {text} has no text left" in refused(4, f"corpus.path={text}")
 
 
 def test_a_vocabulary_that_the_text_does_not_support(refused: Refused) -> None:

@@ -1,3 +1,4 @@
+import os
 import warnings
 from pathlib import Path
 
@@ -54,6 +55,23 @@ def test_files_beside_each_other_are_sources_with_unique_safe_names(tmp_path: Pa
     assert find_files(tmp_path) == found
 
 
+def test_files_and_a_folder_of_one_name_are_sources_of_their_own(tmp_path: Path) -> None:
+    put(tmp_path, "a.txt", "a.md", "a/b.txt", "a/c.txt")
+    found = find_files(tmp_path).train
+    assert [[path.relative_to(tmp_path).as_posix() for path in files] for _, files in found] == [
+        ["a/b.txt", "a/c.txt"],
+        ["a.md"],
+        ["a.txt"],
+    ]
+    assert names(found) == ["a", "a-2", "a-3"]
+
+
+def test_many_files_are_apart_from_a_subfolder_named_like_their_folder(tmp_path: Path) -> None:
+    many = [f"{n:02}.txt" for n in range(sources.MOST_SOURCES + 1)]
+    found = find_files(put(tmp_path / "letters", *many, "letters/a.txt")).train
+    assert sorted(len(files) for _, files in found) == [1, len(many)]
+
+
 def test_the_files_of_a_subfolder_are_one_source_in_sorted_order(tmp_path: Path) -> None:
     put(tmp_path, "news/2.txt", "news/1.txt", "news/old/0.txt", "talks/a.md", "b.txt")
     found = find_files(tmp_path)
@@ -90,6 +108,27 @@ def test_training_texts_inside_the_development_folder_are_not_measured_on(tmp_pa
     found = find_files(tmp_path / "train", tmp_path)
     assert paths(found.train, tmp_path) == ["train/a.txt"]
     assert paths(found.dev, tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("held_out", ["dev", "valid", "validation", "test", "Dev"])
+def test_folders_of_both_splits_are_refused_with_the_settings_for_them(
+    tmp_path: Path, held_out: str
+) -> None:
+    put(tmp_path, "train/a.txt", f"{held_out}/a.txt")
+    with pytest.raises(RecipeError) as caught:
+        find_files(tmp_path)
+    train, dev = tmp_path / "train", tmp_path / held_out
+    assert f"set corpus.path={train} corpus.dev_path={dev}" in str(caught.value)
+    assert names(find_files(train, dev).dev) == ["a"]
+
+
+def test_a_folder_with_the_name_of_one_split_is_a_source(tmp_path: Path) -> None:
+    assert names(find_files(put(tmp_path / "1", "test/a.txt", "dev/b.txt")).train) == [
+        "dev",
+        "test",
+    ]
+    put(tmp_path / "2", "train/a.txt", "dev.txt")
+    assert names(find_files(tmp_path / "2").train) == ["dev", "train"]
 
 
 def test_one_folder_of_text_cannot_be_both_splits(tmp_path: Path) -> None:
@@ -159,6 +198,24 @@ def test_bad_bytes_are_replaced_and_counted_where_asked(
         assert text.replaced == 3
 
 
+@pytest.mark.parametrize(
+    ("content", "text", "count"),
+    [
+        (b"5 \xe2\x82 \xf0\x9f\x98", "5 \ufffd \ufffd", 5),  # the last bytes of signs are lost
+        (b"\xed\xa0\x80", "\ufffd\ufffd\ufffd", 3),  # a surrogate
+        (b"\xef\xbf\xbd\xff", "\ufffd\ufffd", 1),
+    ],
+)
+def test_bytes_are_counted_and_not_the_signs_in_their_place(
+    tmp_path: Path, content: bytes, text: str, count: int
+) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(content)
+    found = TextFile(file, "replace")
+    assert "".join(found.blocks()) == text
+    assert found.replaced == count
+
+
 @pytest.mark.parametrize("size", [1, 1 << 18])
 @pytest.mark.parametrize(
     ("content", "says"),
@@ -185,6 +242,22 @@ def test_corrupt_files_are_named_with_the_byte(
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorruptDataError, match=r"gone\.txt cannot be read"):
         read_text(tmp_path / "gone.txt")
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "a.txt", "closed/b.txt")
+    scandir = os.scandir
+
+    def refusing(folder: str) -> object:
+        if Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # permissions do not bind every user
+    with pytest.raises(CorruptDataError, match=r"closed cannot be read \(Permission denied\)"):
+        find_files(tmp_path)
 
 
 def test_digest_sees_content_source_and_split_but_not_the_folder(tmp_path: Path) -> None:

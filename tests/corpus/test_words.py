@@ -17,7 +17,10 @@ from babyllama.corpus.words import count_words
         ("iPhoneを買う。", 4),
         ("ไปไหน", 5),  # the vowel sign ไ is written as a letter of its own
         ("กี่", 1),  # one letter, a vowel sign above and a tone mark
+        ("ｶﾞｷﾞ", 2),  # half-width, with a voicing mark each
+        ("ﾊﾟa", 2),
         ("ភាសា", 2),
+        ("བོད་སྐད་ ཡིན", 2),  # Tibetan goes by its spaces
         ("한국어 말", 2),  # Korean has spaces
         ("नमस्ते दुनिया", 2),
     ],

@@ -239,7 +239,7 @@ def _require_text(settings: Corpus, split: str, sources: Split) -> None:
     if any(effect["dropped"] for effect in effects):
         hint = "set corpus.clean=false to see what cleaning removed"
     else:
-        hint = "break long lines, or take more words"
+        hint = "break long lines"
     raise CorruptDataError(
         f"the {split} split of {origin} has no text left: expected lines of text; add text, or"
         f" {hint}"

@@ -5,7 +5,8 @@
 | source | a document is | its boundary in the raw file |
 | --- | --- | --- |
 | `wikipedia`, `simple_wikipedia`, `simple_wiki` | an article | a title line, `= Title =` or \
-`= = = Title = = =`: the shallowest level in the file. The line opens the document. |
+`= = = Title = = =`, which opens the document: the shallowest level that has at least 1 % of the \
+file's title lines, so that a stray `= 5 =` is none |
 | `gutenberg` | a book | `= = = PG1234 = = =`, anywhere in a line. The mark names a file: dropped. |
 | `childes` | a recording | `= = = childes/....cha = = =`, anywhere in a line. Dropped. |
 | every other source | the file | none |
@@ -14,15 +15,19 @@ A source of one's own may give a regular expression: a line that it matches open
 Blank lines are no boundary anywhere: where the sources have them, they part paragraphs or
 utterances. What precedes the first boundary is a document too (files may start mid-article).
 
+In `gutenberg` the lines `*** START OF THE PROJECT GUTENBERG ...` and `*** END OF ...` part books
+too. START opens a document; what precedes the first START of a document is its licence and is
+dropped, unless it is longer than `LICENCE_HEAD` or holds an END: then it is text. END drops
+everything up to the next START or boundary. A file without these lines loses nothing.
+
 Text comes and goes in blocks of whole lines, so that a file of any size fits in memory.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
-
-from babyllama.corpus.cleaners.markup import cut_licence
 
 Blocks = Callable[[], Iterable[str]]
 """Reads a raw text from its beginning, in blocks of whole lines."""
@@ -32,6 +37,12 @@ Part = tuple[str, bool]
 _TITLE_LINE = re.compile(r"^[ \t]*=.*=[ \t]*$", re.MULTILINE)
 _BOOK = re.compile(r"= = = PG\d+ = = =")
 _RECORDING = re.compile(r"= = = [^=\n]*\.cha = = =")
+_LICENCE = re.compile(
+    r"^\*\*\* ?(START|END) OF TH(?:E|IS) PROJECT GUTENBERG.*\n?", re.MULTILINE | re.IGNORECASE
+)
+LICENCE_HEAD = 1 << 16
+"""The most characters before a START that are taken for a licence."""
+_TITLE_SHARE = 0.01
 
 _TITLED = frozenset({"wikipedia", "simple_wikipedia", "simple_wiki"})
 _MARKED = {"gutenberg": _BOOK, "childes": _RECORDING}
@@ -47,6 +58,9 @@ def document_parts(kind: str, blocks: Blocks, opening: str | None = None) -> Ite
     [('end.\n', True), ('= Cat =\nA cat\n', True), ('is a pet.\n', False)]
     >>> list(document_parts("gutenberg", lambda: ["The end. = = = PG12 = = = A BOOK\n"]))
     [('The end. ', True), (' A BOOK\n', True)]
+    >>> marked = "Terms.\n*** START OF THE PROJECT GUTENBERG EBOOK A ***\nOnce.\n"
+    >>> list(document_parts("gutenberg", lambda: [marked]))
+    [('Once.\n', True)]
     """
     if opening is not None:
         parts = _cut(blocks(), partial(_line_starts, re.compile(opening, re.MULTILINE)))
@@ -76,8 +90,9 @@ def _cut(blocks: Iterable[str], cuts: Cuts) -> Iterator[Part]:
 
 
 def _line_starts(opening: re.Pattern[str], block: str) -> Iterator[tuple[int, int]]:
-    """The starts of the lines that hold a match."""
-    for line in sorted({block.rfind("\n", 0, m.start()) + 1 for m in opening.finditer(block)}):
+    """The starts of the lines that hold a match; no line starts behind the last newline."""
+    lines = {block.rfind("\n", 0, m.start()) + 1 for m in opening.finditer(block)}
+    for line in sorted(lines - {len(block)}):
         yield line, line
 
 
@@ -92,9 +107,11 @@ def _marks(mark: re.Pattern[str], block: str) -> Iterator[tuple[int, int]]:
 
 
 def _top_level(blocks: Iterable[str]) -> int:
-    """The shallowest level of title lines; 0 where there are none."""
+    """The shallowest level that has its share of the title lines; 0 where there are none."""
     found = (_title_level(line) for block in blocks for line in _TITLE_LINE.findall(block))
-    return min((level for level in found if level), default=0)
+    counts = Counter(level for level in found if level)
+    least = _TITLE_SHARE * counts.total()
+    return min((level for level, count in counts.items() if count >= least), default=0)
 
 
 def _title_level(line: str) -> int:
@@ -107,19 +124,34 @@ def _title_level(line: str) -> int:
 
 
 def _without_licences(parts: Iterable[Part]) -> Iterator[Part]:
-    """Books whole, without the licence around them: its two ends may lie far apart."""
-    for book in _joined(parts):
-        text = cut_licence(book)
-        if text and not text.isspace():
-            yield text, True
+    """Drop what stands outside START and END, never holding more than the head of a document."""
+    held, last, opens = "", "DOCUMENT", True
+    for mark, text in _between_licences(parts):
+        if mark:
+            # No START came for what is held: it is text, not a licence.
+            if mark != "START":
+                yield from _unless_blank(held)
+            held, last, opens = "", mark, True
+        if last == "END":
+            continue
+        held += text
+        if last == "START" or len(held) > LICENCE_HEAD:
+            for part, _ in _unless_blank(held):
+                yield part, opens
+                opens = False
+            held, last = "", "START"
+    yield from _unless_blank(held)
 
 
-def _joined(parts: Iterable[Part]) -> Iterator[str]:
-    book: list[str] = []
-    for text, starts in parts:
-        if starts and book:
-            yield "".join(book)
-            book = []
-        book.append(text)
-    if book:
-        yield "".join(book)
+def _between_licences(parts: Iterable[Part]) -> Iterator[tuple[str, str]]:
+    """Every run of text and what precedes it: DOCUMENT, START, END, or nothing new."""
+    for part, starts in parts:
+        mark, begin = "DOCUMENT" if starts else "", 0
+        for match in _LICENCE.finditer(part):
+            yield mark, part[begin : match.start()]
+            mark, begin = match[1].upper(), match.end()
+        yield mark, part[begin:]
+
+
+def _unless_blank(text: str) -> list[Part]:
+    return [] if not text or text.isspace() else [(text, True)]

@@ -34,7 +34,7 @@ def sources_table(folder: Path) -> Table:
     for title in shown:
         table.add_column(title, justify="right")
     for split, name, row in rows:
-        table.add_row(split, Text(name), *(f"{row[key]:,}" for key in shown.values()))
+        table.add_row(split, _text(name), *(f"{row[key]:,}" for key in shown.values()))
     return table
 
 
@@ -63,21 +63,41 @@ def read_effects(folder: Path, source: str) -> dict[str, dict[str, Effect]]:
 def explanation(folder: Path, source: str) -> Iterator[Table | Text]:
     """What each rule did to a source: a table a split, and examples from the training split."""
     effects = read_effects(folder, source)
-    for split, rules in effects.items():
-        if not rules:
-            continue  # cut off the training text, which was cleaned before
-        yield Text(f"\n{split}/{source}", style="bold")
+    cleaned = {split: rules for split, rules in effects.items() if rules}
+    first = next(iter(effects))
+    if first not in cleaned:  # the dev split also lacks effects where it was cut off the other
+        yield _text(f"{first}/{source} was not cleaned")
+    for split, rules in cleaned.items():
+        yield _text(f"{split}/{source}", start="\n", style="bold")
         active = {name: effect for name, effect in rules.items() if effect["lines"]}
         yield _rules_table(active) if active else Text("no rule changed anything")
         idle = sorted(rules.keys() - active.keys())
         if idle:
-            yield Text(f"nothing to do for: {', '.join(idle)}")
-    for name, effect in next(iter(effects.values())).items():
+            yield _text(", ".join(idle), start="nothing to do for: ")
+    for name, effect in next(iter(cleaned.values()), {}).items():
         if effect["examples"]:
-            yield Text(f"\n{name}", style="bold")
+            yield _text(name, start="\n", style="bold")
         for before, after in effect["examples"]:
-            yield Text(f"  - {before}")
-            yield Text(f"  + {after}" if after else "  (dropped)")
+            yield _text(before, start="  - ")
+            yield _text(after, start="  + ") if after else Text("  (dropped)")
+
+
+def printable(text: str, width: int | None = None) -> str:
+    r"""Write what a terminal would act on, or not show, as its code; cut to `width` characters.
+
+    >>> printable("a\x1b[2Jb\xa0c\u200bd\u202ee")
+    'a\\x1b[2Jb\\xa0c\\u200bd\\u202ee'
+    >>> printable("a long one", 6)
+    'a lon…'
+    """
+    spelled = "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+    return spelled if width is None or len(spelled) <= width else spelled[: width - 1] + "…"
+
+
+def _text(text: str, *, start: str = "", style: str = "") -> Text:
+    return Text(start + printable(text), style=style)
 
 
 def _rules_table(rules: Mapping[str, Effect]) -> Table:
@@ -87,7 +107,7 @@ def _rules_table(rules: Mapping[str, Effect]) -> Table:
     for name, effect in rules.items():
         lines, words = (effect["lines"], effect["dropped"]), effect["words_before"]
         figures = (*lines, words, effect["words_after"])
-        table.add_row(Text(name), *(f"{figure:,}" for figure in figures))
+        table.add_row(_text(name), *(f"{figure:,}" for figure in figures))
     return table
 
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,8 @@ TEXT_SUFFIXES = (".txt", ".text", ".md")
 MOST_SOURCES = 20
 BLOCK_BYTES = 1 << 18
 BadBytes = Literal["fail", "replace"]
+_HELD_OUT = ("dev", "valid", "validation", "test")
+_ESCAPED = re.compile("[\udc80-\udcff]")
 _NAME_LENGTH = 60  # characters: at most 240 bytes of UTF-8, under the 255 of a file name
 
 
@@ -40,9 +42,12 @@ def find_files(path: Path, dev_path: Path | None = None) -> RawFiles:
     documents of one source. Hidden files and folders are skipped; files of any other kind are
     named in a warning.
 
-    Raises RecipeError for a folder that is missing or holds no text.
+    Raises RecipeError for a folder that is missing or holds no text, and where no `dev_path` is
+    given for folders `train` and `dev` in `path`; CorruptDataError for a folder that is unreadable.
     """
     files = _visible_files(path, "corpus.path")
+    if dev_path is None:
+        _refuse_splits(path, files)
     dev_files = files
     dev_path = dev_path or _official_dev(path, files)
     if dev_path is not None:
@@ -103,7 +108,8 @@ class TextFile:
                     " corpus.bad_bytes=replace"
                 ) from error
             text = content.decode("utf-8", "replace")
-            self.replaced += text.count("\ufffd") - content.count("\ufffd".encode())
+            # One sign may stand for several bytes; escaped, each bad byte is a surrogate.
+            self.replaced += len(_ESCAPED.findall(content.decode("utf-8", "surrogateescape")))
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -141,7 +147,7 @@ def _visible_files(folder: Path, setting: str) -> list[Path]:
         raise RecipeError(f"{setting} {folder} is a file: expected the folder that holds it")
     found = []
     seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         # A link may lead back to where it came from.
         real = os.path.realpath(place)
         folders[:] = [] if real in seen else [name for name in folders if name[0] != "."]
@@ -149,6 +155,23 @@ def _visible_files(folder: Path, setting: str) -> list[Path]:
             found += [Path(place) / name for name in names if name[0] != "."]
         seen.add(real)
     return sorted(file for file in found if file.is_file())
+
+
+def _refuse(error: OSError) -> None:
+    raise _unreadable(Path(error.filename), error) from error
+
+
+def _refuse_splits(path: Path, files: list[Path]) -> None:
+    """A folder that holds both splits is no training text."""
+    inside = [file.relative_to(path).parts for file in files]
+    folders = {parts[0].lower(): parts[0] for parts in inside if len(parts) > 1}
+    held_out = next((folders[name] for name in _HELD_OUT if name in folders), None)
+    if held_out is not None and "train" in folders:
+        train, dev = path / folders["train"], path / held_out
+        raise RecipeError(
+            f"corpus.path {path} holds {train.name}/ and {dev.name}/: expected training text alone;"
+            f" set corpus.path={train} corpus.dev_path={dev}"
+        )
 
 
 def _official_dev(path: Path, files: list[Path]) -> Path | None:
@@ -190,22 +213,24 @@ def _sources(files: list[Path], folder: Path) -> list[tuple[str, list[Path]]]:
     """Group files into sources and name these."""
     beside = [file for file in files if file.parent == folder]
     alone = beside if len(beside) <= MOST_SOURCES else []
-    groups: dict[Path, list[Path]] = {}
+    groups: dict[tuple[Path, Path], list[Path]] = {}
     for file in files:
         relative = file.relative_to(folder)
         if file in alone or file.suffix.lower() in (TRAIN_SUFFIX, DEV_SUFFIX):
-            group = relative.with_suffix("")
+            place, name = relative, relative.with_suffix("")
+        elif len(relative.parts) == 1:
+            place, name = Path(), Path(folder.resolve().name)
         else:
-            group = Path(relative.parts[0] if len(relative.parts) > 1 else folder.resolve().name)
-        groups.setdefault(group, []).append(file)
-    return _named(groups)
+            place = name = Path(relative.parts[0])
+        groups.setdefault((place, name), []).append(file)
+    return _named((name, group) for (_, name), group in groups.items())
 
 
-def _named(groups: Mapping[Path, list[Path]]) -> list[tuple[str, list[Path]]]:
+def _named(groups: Iterable[tuple[Path, list[Path]]]) -> list[tuple[str, list[Path]]]:
     """Give every source a name that is unique (also where case is not told apart)."""
     taken: set[str] = set()
     named = []
-    for group, files in groups.items():
+    for group, files in groups:
         base = name = _safe_name(group)
         number = 2
         while name.casefold() in taken:

@@ -2,10 +2,22 @@
 
 A word is what stands between white space (`str.split`), as BabyLM counts. Scripts that are
 written without spaces have no such thing; there every letter counts as a word of its own, as
-Unicode's default word boundaries have it for Han and Hiragana (UAX #29): Han, Kana, Bopomofo, Yi,
-Thai, Lao, Burmese and Khmer. Marks and vowel signs over a letter do not count. So a budget of
-words is a budget of characters there, which is about 1.5 to 4 times as many as a dictionary
-would find.
+Unicode's default word boundaries have it for Han and Hiragana (UAX #29). Exactly these scripts:
+
+* Han (CJK Unified Ideographs with all extensions, compatibility ideographs, `々〆〇`)
+* Hiragana and Katakana (with the small letters for Ainu and the half-width forms, without the
+  historic ones)
+* Bopomofo (without its extended block)
+* Yi
+* Thai and Lao
+* Burmese (U+1000 to 102A, U+103F and the letters for Sanskrit, U+1050 to 1055; not the further
+  ones for Shan, Mon and Karen)
+* Khmer
+
+Marks and vowel signs over, under or behind a letter do not count, where Unicode has them as
+marks, nor do the half-width voicing marks of Katakana. So a budget of words is a budget of
+characters there, which is about 1.5 to 4 times as many as a dictionary would find. Any other
+script goes by its spaces, also one that has few, such as Tibetan or Javanese.
 """
 
 import re
@@ -21,7 +33,8 @@ SPACELESS = (
 )
 """Letters of scripts without spaces, for a set in a regular expression."""
 _LETTER = re.compile(f"[{SPACELESS}]")
-_ALSO_SPACED = re.compile(rf"[^\W{SPACELESS}]")
+_KANA_MARKS = "\uff9e\uff9f"  # half-width: letters to Unicode, unlike their full-width forms
+_ALSO_SPACED = re.compile(rf"[^\W{SPACELESS}{_KANA_MARKS}]")
 
 
 def count_words(text: str) -> int:

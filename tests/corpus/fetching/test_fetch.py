@@ -348,6 +348,31 @@ def test_two_archives_make_one_folder(site: Site, tmp_path: Path) -> None:
         brought(known(*parts), tmp_path / "x", source=tmp_path / "train.zip")
 
 
+def test_of_two_archives_one_can_be_packed_and_the_other_not(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    (mirror / "dev").mkdir(parents=True)
+    (mirror / "dev/a.dev").write_bytes(b"four\n")
+    packed = make_zip(mirror / "train.zip", TRAIN)
+    parts = [
+        Archive(name="train.zip", url="", keep={"train": "train"}, bytes=len(packed)),
+        Archive(name="dev.zip", url="", keep={"dev": "dev"}, bytes=1),
+    ]
+    brought(known(*parts), tmp_path / "data", source=mirror)
+    assert contents(tmp_path / "data/tiny") == UNPACKED
+    lock = json.loads((tmp_path / "data" / LOCK).read_text("utf-8"))
+    assert list(lock["tiny"]["archives"]) == ["train.zip"]
+    make_zip(mirror / "train.zip", DEV | TRAIN)
+    error = failure(known(*parts), tmp_path / "other", source=mirror)
+    assert "train.zip is not the official file" in str(error)
+
+
+def test_a_folder_of_other_files_is_not_taken_for_blimp(tmp_path: Path) -> None:
+    (tmp_path / "mirror/data").mkdir(parents=True)
+    (tmp_path / "mirror/data/adjunct_island.jsonl").write_text("{}\n")
+    with pytest.raises(CorruptDataError, match=r"adjunct_island\.jsonl of blimp .*found 3"):
+        fetch("blimp", tmp_path / "data", source=tmp_path / "mirror", say=print)
+
+
 @pytest.mark.parametrize("kind", ["archive", "folder of it", "unpacked", "bare"])
 def test_a_local_copy_passes_through_the_same_checks(
     tmp_path: Path, body: bytes, kind: str

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from babyllama.corpus.auditing.audit import Audit
 from babyllama.corpus.auditing.exact_duplicates import LONG
+from babyllama.corpus.explain import printable
 from babyllama.corpus.overlap import SHORTEST, Overlap
 
 SHOWN = 3
@@ -42,18 +43,6 @@ def print_audit(audit: Audit, console: Console) -> None:
             console.print(Text(str(caption)))
 
 
-def printable(text: str) -> str:
-    r"""Write what a terminal would act on, or not show, as its code; and cut long text.
-
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    spelled = "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )
-    return spelled if len(spelled) <= WIDTH else spelled[: WIDTH - 1] + "…"
-
-
 def _table(title: str, names: Sequence[str], numbers: Sequence[str], texts: Sequence[str]) -> Table:
     table = Table(title=title, box=None, pad_edge=False)
     for header in (*names, *numbers, *texts):
@@ -63,7 +52,11 @@ def _table(title: str, names: Sequence[str], numbers: Sequence[str], texts: Sequ
 
 
 def _add(table: Table, *cells: object) -> None:
-    table.add_row(*(f"{c:,}" if isinstance(c, int) else Text(printable(str(c))) for c in cells))
+    table.add_row(*(f"{c:,}" if isinstance(c, int) else _text(c) for c in cells))
+
+
+def _text(cell: object) -> Text:
+    return Text(printable(str(cell), WIDTH))
 
 
 def _percent(part: int, whole: int) -> str:

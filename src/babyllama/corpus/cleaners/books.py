@@ -15,9 +15,10 @@ _BOLD = re.compile(
 )
 _ORNAMENT = re.compile(r"(?:\*\s*){2,}|[-=+_~]{5,}|[|☚☛]")
 _STAR = re.compile(r"(?<=[^\s*])\*(?=[\s.,;:!?)]|$)|^\* ?(?=\w)")
+# What begins a run of marks is looked at once, not again at each of the marks: lines can be huge.
 _PAGE = re.compile(
     r"^\W*(?:\d{1,4}|(?:page|pg)\.? \d{1,4})\W*$|\{(?:\d{1,4}|[ivxlc]{1,7})\}"
-    r"|[—-]*\s?\bpage \d{1,4}\.?\]",
+    r"|(?<![—-])[—-]*\s?\bpage \d{1,4}\.?\]",
     re.IGNORECASE,
 )
 _BOILERPLATE = re.compile(
@@ -26,7 +27,9 @@ _BOILERPLATE = re.compile(
     r"|^\W*(?:produced|transcribed|(?:html|e-?text) prepared) by\b",
     re.IGNORECASE,
 )
-_TRANSCRIBER = re.compile(r"[\s*|+=~-]*\b(?:Additional )?Transcriber['’]s [Nn]otes?\b.*$")
+_TRANSCRIBER = re.compile(
+    r"(?<![\s*|+=~-])[\s*|+=~-]*\b(?:Additional )?Transcriber['’]s [Nn]otes?\b.*$"
+)
 
 
 @needs(

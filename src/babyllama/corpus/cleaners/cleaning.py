@@ -2,9 +2,9 @@
 
 A cleaner puts every line of a text through its source's rules, again and again until nothing
 changes, drops the lines that end up empty and ends every line with a newline. So it is
-idempotent, a line is cleaned the same wherever it stands, and two lines are never glued. Blank
-lines go: a newline starts every utterance here, and a document's end is not a line but the end
-of its text (see `documents`).
+idempotent (expressions of one's own may not be, see `own_cleaner`), a line is cleaned the same
+wherever it stands, and two lines are never glued. Blank lines go: a newline starts every
+utterance here, and a document's end is not a line but the end of its text (see `documents`).
 
 What the rules do for a source, in one line each:
 
@@ -51,10 +51,12 @@ class Cleaner:
 
     name: str
     rules: tuple[Rule, ...]
+    once: tuple[Rule, ...] = ()
+    """Rules that a line goes through before the others, and a single time."""
 
     def __call__(self, text: str) -> str:
         """Clean a run of whole lines."""
-        return _clean([text], self.rules, defaultdict(list))[0]
+        return _clean([text], self, defaultdict(list))[0]
 
     def traced(self, text: str) -> tuple[str, dict[str, Effect]]:
         """Clean a run of whole lines and tell what every rule did, in the order of the rules."""
@@ -63,19 +65,21 @@ class Cleaner:
 
     def traced_texts(self, texts: Sequence[str]) -> tuple[list[str], dict[str, Effect]]:
         """Do the same to several texts, with one account of all: quicker where they are short."""
-        changes: dict[str, list[Change]] = {rule.__name__: [] for rule in self.rules}
+        changes: dict[str, list[Change]] = {rule.__name__: [] for rule in (*self.once, *self.rules)}
         changes[UNSETTLED] = []
-        cleaned = _clean(texts, self.rules, changes)
+        cleaned = _clean(texts, self, changes)
         return cleaned, {name: effect_of(found) for name, found in changes.items()}
 
 
-def settle(line: str, line_rules: Sequence[Rule]) -> str:
-    """Put a line through the rules until none changes it any more.
+def settle(line: str, line_rules: Sequence[Rule], once: Sequence[Rule] = ()) -> str:
+    """Put a line through the rules of `once`, then the others until none changes it any more.
 
     >>> settle("a  b .", [rules.squeeze_spaces, rules.join_punctuation])
     'a b.'
     """
     line = line.strip(" ")
+    for rule in once:
+        line = _applied(rule, line)
     for _ in range(PASSES):
         before = line
         for rule in line_rules:
@@ -93,11 +97,12 @@ def _applied(rule: Rule, line: str) -> str:
     return rules.squeeze_spaces(after) if "  " in after else after
 
 
-def _clean(texts: Sequence[str], line_rules: Sequence[Rule], changes: Changes) -> list[str]:
+def _clean(texts: Sequence[str], cleaner: Cleaner, changes: Changes) -> list[str]:
     """Settle the lines of all texts together, note every change, give the texts again."""
     raw = [text.split("\n") for text in texts]
     lines = [line.strip(" ") for text in raw for line in text]
-    _settle_all(lines, line_rules, changes)
+    _pass_over(lines, cleaner.once, changes)
+    _settle_all(lines, cleaner.rules, changes)
     bounds = pairwise(accumulate(map(len, raw), initial=0))
     return ["\n".join([*filter(None, lines[start:stop]), ""]) for start, stop in bounds]
 
@@ -283,25 +288,29 @@ def own_cleaner(
     is cut out, and what the first of a pair of `replace` matches becomes the second, in which
     `\1` stands for a group. Each is a rule that bears its expression as a name.
 
+    A line goes through them once, with its characters made plain, and then through the base's
+    rules until nothing changes. So no expression can go on for ever, and cleaning twice is
+    cleaning once only as far as the expressions are so themselves: what swaps two words swaps
+    them back. Errors begin with `name`, the setting that holds the expressions.
+
     >>> clean = own_cleaner("letters", drop_lines=["^Page"], replace=[(r"(\d+)st", r"\1.")])
     >>> clean("Page 3\nthe  1st of May\n")
     'the 1. of May\n'
 
     Raises:
-        RecipeError: an expression or a replacement that is none, one that would go on replacing
-            what it has put, or a `base` that is not known.
+        RecipeError: an expression or a replacement that is none, or a `base` that is not known.
     """
     if base not in CLEANERS:
         close = difflib.get_close_matches(base, CLEANERS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"expected {', '.join(CLEANERS)}"
-        raise RecipeError(f"cleaner {name}: there is no cleaner {base!r} to build on; {hint}")
+        raise RecipeError(f"{name}: there is no cleaner {base!r} to build on; {hint}")
     own = (
         *(_line_dropper(_expression(name, text)) for text in drop_lines),
         *(_replacer(name, _expression(name, text), "") for text in drop),
         *(_replacer(name, _expression(name, text), new) for text, new in replace),
     )
-    characters, spaces, *others = CLEANERS[base].rules
-    return Cleaner(name, (characters, spaces, *own, *others))
+    once = (rules.plain_characters, rules.squeeze_spaces, *own)
+    return Cleaner(name, CLEANERS[base].rules, once)
 
 
 def _expression(name: str, text: str) -> re.Pattern[str]:
@@ -309,7 +318,7 @@ def _expression(name: str, text: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise RecipeError(
-            f"cleaner {name}: {text!r} is not a regular expression ({error}): mend it; a sign"
+            f"{name}: {text!r} is not a regular expression ({error}): mend it; a sign"
             " that stands for itself wants a backslash before it"
         ) from error
 
@@ -324,19 +333,15 @@ def _line_dropper(pattern: re.Pattern[str]) -> Rule:
 
 def _replacer(name: str, pattern: re.Pattern[str], new: str) -> Rule:
     def rule(line: str) -> str:
-        return rules.squeeze_spaces(pattern.sub(new, line))
+        # What was blank, or has been dropped, stays so, whatever `new` would put there.
+        return rules.squeeze_spaces(pattern.sub(new, line)) if line else ""
 
     try:
-        again = pattern.sub(new, new) != new
+        pattern.sub(new, "")
     except (re.error, IndexError) as error:
         raise RecipeError(
-            f"cleaner {name}: {new!r} cannot replace {pattern.pattern!r} ({error}): write \\1 for"
+            f"{name}: {new!r} cannot replace {pattern.pattern!r} ({error}): write \\1 for"
             " its first group, and two backslashes for one"
         ) from error
-    if again:
-        raise RecipeError(
-            f"cleaner {name}: {pattern.pattern!r} is found again in its replacement {new!r}, which"
-            " would never end: make it narrower"
-        )
     rule.__name__ = pattern.pattern
     return rule

@@ -1,7 +1,4 @@
-"""Cleaning rules for markup: Wikipedia's (HTML, TeX, templates, links, tables, headings).
-
-Also here: the marks around the licence of Project Gutenberg, which part a file, not a line.
-"""
+"""Cleaning rules for markup: Wikipedia's (HTML, TeX, templates, links, tables, headings)."""
 
 import html
 import re
@@ -44,8 +41,6 @@ _IDENTIFIER = re.compile(
     r"\b(?:ISBN|ISSN|OCLC|JSTOR|S2CID|PMID|PMC|[Bb]ibcode|arXiv|doi)[:\s]\s*[\w./():-]*\d[\w./():-]*"
     r"|^\W*(?:Retrieved|Archived|Accessed)\s[^.;]{0,40}?\b\d{4}\b(?:-\d\d?-\d\d?)?[.\s]*"
 )
-_LICENCE_START = re.compile(r"^\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG.*\n", re.M | re.I)
-_LICENCE_END = re.compile(r"^\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG", re.M | re.I)
 
 
 @needs("&")
@@ -248,18 +243,3 @@ def drop_identifiers(line: str) -> str:
     ('', '')
     """
     return _IDENTIFIER.sub("", line)
-
-
-def cut_licence(text: str) -> str:
-    r"""Keep what stands between the start and the end mark of a Project Gutenberg file.
-
-    The one rule that sees a whole text and not a line.
-
-    >>> cut_licence("Terms.\n*** START OF THE PROJECT GUTENBERG EBOOK A ***\nOnce.\n")
-    'Once.\n'
-    """
-    if (start := _LICENCE_START.search(text)) is not None:
-        text = text[start.end() :]
-    if (end := _LICENCE_END.search(text)) is not None:
-        text = text[: end.start()]
-    return text

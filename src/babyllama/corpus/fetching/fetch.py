@@ -43,8 +43,8 @@ def fetch(
     """Bring what is called `name` to `folder / name`, and return that folder.
 
     `source` is read in place of the network: an archive that was downloaded before, or a folder
-    that holds the archives or what they unpack to. `lock` is by default `folder / LOCK`. What is
-    there and agrees with the lock is left as it is.
+    that holds each of the archives, or what it unpacks to. `lock` is by default `folder / LOCK`.
+    What is there and agrees with the lock is left as it is.
 
     Raises:
         RecipeError: an unknown name, or a `source` that cannot be meant.
@@ -119,15 +119,14 @@ def _make(job: _Job, locked: dict[str, Files]) -> None:
     shutil.rmtree(job.unpacked, ignore_errors=True)
     job.unpacked.mkdir(parents=True)
     archives = _local(job) if job.source else [(a, _downloaded(job, a)) for a in known.archives]
-    for archive, path in archives:
+    packed = [(archive, path) for archive, path in archives if path.is_file()]
+    for archive, path in packed:
         verify(path, _remote(archive), archive.name)
+    for archive, path in archives:
         unpack(path, job.unpacked, keep=archive.keep)
-    if not archives and job.source:
-        keep = {place: to for archive in known.archives for place, to in archive.keep.items()}
-        unpack(job.source, job.unpacked, keep=keep)
     _check_contents(known, job.unpacked)
     found = {
-        "archives": {a.name: _seen(a, path) for a, path in archives if not a.generated},
+        "archives": {a.name: _seen(a, path) for a, path in packed if not a.generated},
         "files": _listing(job.unpacked),
     }
     remedy = f"if the change is meant, delete {known.name} from {job.lock} and fetch it again"
@@ -143,12 +142,12 @@ def _make(job: _Job, locked: dict[str, Files]) -> None:
 
 
 def _local(job: _Job) -> list[tuple[Archive, Path]]:
-    """The archives in `source`, or none where it is a folder of what they unpack to."""
+    """Where `source` has each archive: in its file, or else as what it unpacks to, in a folder."""
     source, archives = job.source, job.known.archives
     assert source is not None
     if source.is_dir():
-        found = [(archive, source / archive.name) for archive in archives]
-        return found if all(path.is_file() for _, path in found) else []
+        files = [(archive, source / archive.name) for archive in archives]
+        return [(archive, path if path.is_file() else source) for archive, path in files]
     if len(archives) > 1:
         names = " and ".join(archive.name for archive in archives)
         raise RecipeError(
