@@ -3,7 +3,7 @@
     python benchmarks/corpus.py babylm_10M/ --words 1 10 40
 
 The corpus is cut down or repeated to so many million words, file by file; every step runs in a
-process of its own, whose peak memory (its helpers' included, the largest of them counted once for
+process of its own, whose peak memory (its workers' included, the largest of them counted once for
 each) is measured by the system. Prints a table and writes `benchmarks/corpus.json`.
 """
 
