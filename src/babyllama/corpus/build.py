@@ -10,7 +10,6 @@ cut off for it, after cleaning and before sampling, so that the development spli
 any `words`. Sampling, and dropping what overlaps, touch the training split alone.
 """
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -31,6 +30,7 @@ from babyllama.corpus.workers import Map, cores, ordered_map
 from babyllama.errors import CorruptDataError, IgnoredSettingWarning, RecipeError
 from babyllama.recipe import Corpus, OwnCleaner
 from babyllama.resolve import did_you_mean
+from babyllama.store import write_json
 
 SPLITS = ("train", "dev")
 # Under so many bytes of text, starting processes takes longer than cleaning.
@@ -126,9 +126,9 @@ def build_corpus(settings: Corpus, out: Path, avoid: Iterable[str] = ()) -> dict
         _sample(train, settings.words, settings.seed)
     for split in SPLITS:
         _require_text(settings, split, splits[split])
-    _write_json(out / "effects.json", _table(splits, lambda source: source.effects))
+    write_json(out / "effects.json", _table(splits, lambda source: source.effects))
     counts = _table(splits, lambda source: asdict(source.counts))
-    _write_json(out / "corpus.json", counts)
+    write_json(out / "corpus.json", counts)
     return counts
 
 
@@ -252,7 +252,3 @@ def _table(splits: Mapping[str, Split], of: Callable[[Source], Any]) -> dict[str
         split: {name: of(source) for name, source in sorted(sources.items()) if source.counts.words}
         for split, sources in splits.items()
     }
-
-
-def _write_json(file: Path, value: Any) -> None:
-    file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

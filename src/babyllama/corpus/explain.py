@@ -105,8 +105,8 @@ def _rules_table(rules: Mapping[str, Effect]) -> Table:
     for title in ("lines changed", "dropped", "words before", "after"):
         table.add_column(title, justify="right")
     for name, effect in rules.items():
-        lines, words = (effect["lines"], effect["dropped"]), effect["words_before"]
-        figures = (*lines, words, effect["words_after"])
+        lines, words = effect["lines"], effect["words_before"]
+        figures = (lines, effect["dropped"], words, effect["words_after"])
         table.add_row(_text(name), *(f"{figure:,}" for figure in figures))
     return table
 

@@ -23,9 +23,9 @@ class Input:
 
     @property
     def size(self) -> int:
-        """Bytes, or characters of what is in memory."""
+        """Bytes of UTF-8; files are not read for it."""
         return sum(
-            text.path.stat().st_size if isinstance(text, TextFile) else len(text)
+            text.path.stat().st_size if isinstance(text, TextFile) else len(text.encode())
             for text in self.texts
         )
 
@@ -75,9 +75,6 @@ def raw_digest(path: str, dev_path: str | None) -> str:
 
 def raw_size(path: str, dev_path: str | None) -> int:
     """Bytes of the training text before cleaning, without reading a folder's files."""
-    if _is_builtin(path):
-        books = (book for texts in read_bible()["train"].values() for book in texts)
-        return sum(len(book.encode()) for book in books)
     return sum(given.size for given in find_inputs(path, dev_path) if given.split == "train")
 
 

@@ -8,12 +8,14 @@ corpus holds little of it; `starts` says that a document begins with the piece.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from babyllama.corpus.words import count_words
 from babyllama.errors import CorruptDataError
+
+T = TypeVar("T")
 
 PIECE_WORDS = 2_000
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -62,6 +64,24 @@ def write_rows(file: Path, rows: Iterable[tuple[str, bool]]) -> None:
         for text, starts in rows:
             row = {"text": text, "starts": starts}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def in_groups(items: Iterable[T], size: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """Items in lists whose sizes add up to more than a limit; the last one may have less.
+
+    >>> list(in_groups(["ab", "c", "d"], len, 2))
+    [['ab', 'c'], ['d']]
+    """
+    group: list[T] = []
+    total = 0
+    for item in items:
+        group.append(item)
+        total += size(item)
+        if total > limit:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
 
 
 def cut_pieces(text: str) -> Iterator[str]:

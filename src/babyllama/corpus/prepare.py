@@ -6,7 +6,7 @@ from typing import NamedTuple
 from babyllama.corpus.cleaners.cleaning import CLEANERS, Cleaner, own_cleaner
 from babyllama.corpus.cleaners.effects import Effect
 from babyllama.corpus.documents import Part
-from babyllama.corpus.pieces import cut_pieces
+from babyllama.corpus.pieces import cut_pieces, in_groups
 from babyllama.corpus.sampling import Row
 from babyllama.corpus.words import count_words
 from babyllama.recipe import OwnCleaner
@@ -29,16 +29,7 @@ class CleanBatch(NamedTuple):
 
 def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
     """Parts in lists that are worth sending to another process."""
-    batch: list[Part] = []
-    size = 0
-    for part in parts:
-        batch.append(part)
-        size += len(part[0])
-        if size > BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    return in_groups(parts, lambda part: len(part[0]), BATCH_CHARACTERS)
 
 
 def clean_batch(choice: Choice, parts: list[Part]) -> CleanBatch:

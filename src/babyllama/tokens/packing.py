@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from babyllama.corpus.pieces import Piece
+from babyllama.corpus.pieces import Piece, in_groups
 from babyllama.corpus.words import count_words
 from babyllama.errors import CorruptDataError
 from babyllama.tokens.tokenizer import plain_encoder
@@ -73,23 +73,10 @@ def pack(
 
 def _encoded(pieces: Iterable[Piece], encoder: Any) -> Iterator[tuple[Piece, list[int]]]:
     """Pieces and their ids; a group at a time, which the encoder spreads over all cores."""
-    for group in _groups(pieces):
+    for group in in_groups(pieces, lambda piece: len(piece.text), GROUP_CHARACTERS):
         texts = [piece.text for piece in group]
         encodings = encoder.encode_batch_fast(texts, add_special_tokens=False)
         yield from ((p, e.ids) for p, e in zip(group, encodings, strict=True))
-
-
-def _groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    group: list[Piece] = []
-    size = 0
-    for piece in pieces:
-        group.append(piece)
-        size += len(piece.text)
-        if size > GROUP_CHARACTERS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def read_packed(folder: Path, split: str) -> Packed:
