@@ -283,6 +283,8 @@ def test_a_signal_between_trainings_stops_cleanly_too(
 ) -> None:
     raw = recipe(data)
     raw["evaluation"]["suites"]["generated"] = "builtin:paradigms"
+    # So much text that the stage still goes on when the signal comes.
+    raw["corpus"]["path"] = str(write_text(tmp_path / "text", sentences=60_000))
     write_recipe(tmp_path / "r.yaml", raw)
     with started(tmp_path, "run", "r.yaml", "--run-dir", "runs/a") as command:
         wait_for(lambda: "making     suites/generated" in command.err, command)
