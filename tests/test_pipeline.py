@@ -294,7 +294,8 @@ def test_a_signal_between_trainings_stops_cleanly_too(
     assert stopped.error_lines == ["stopped; run the same command again to go on"]
     assert status(tmp_path / "runs" / "a") == "stopped"
     left = {path.name.partition("-")[0] for path in (tmp_path / "runs" / ".store").iterdir()}
-    assert left == {"corpus", "tokenizer", "tokens"}
+    # On a busy machine the suite may be done before the signal comes.
+    assert left - {"suite"} == {"corpus", "tokenizer", "tokens"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -16,8 +16,8 @@ from babyllama.devices import pick_device, resolve_precision
 from babyllama.distillation.teachers import Teachers
 from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.generation import continue_text
+from babyllama.evaluation.generator.paradigms import count_words, write_paradigms
 from babyllama.evaluation.minimal_pairs import read_suite, sentences, summarise
-from babyllama.evaluation.paradigms import count_words, write_paradigms
 from babyllama.evaluation.scoring import encode, ensemble_scorer, score
 from babyllama.models.architectures import build_model, longest_input, model_config
 from babyllama.models.costs import forward_flops_per_token, meta_model, training_flops_per_token

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from babyllama import cli
+from babyllama.cli import scores
 from babyllama.evaluation.conventions import CONVENTIONS, Convention, convention
 from babyllama.evaluation.minimal_pairs import Paradigm, summarise
 from babyllama.evaluation.scoring import encode, model_scorer, score
@@ -105,7 +105,7 @@ def test_a_convention_tells_all_of_itself() -> None:
 
 
 def test_recipes_and_commands_offer_every_convention_and_prefix() -> None:
-    offered = get_type_hints(cli.evaluate)
+    offered = get_type_hints(scores.evaluate)
     assert get_args(offered["convention"]) == get_args(ConventionName) == tuple(CONVENTIONS)
-    assert get_args(cli.PrefixName) == get_args(Prefix)
+    assert get_args(scores.PrefixName) == get_args(Prefix)
     assert all(name == rules.name for name, rules in CONVENTIONS.items())

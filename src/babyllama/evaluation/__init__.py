@@ -1,1 +1,1 @@
-"""Minimal pairs and how they are scored."""
+"""What models are measured on, and how."""

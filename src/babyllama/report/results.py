@@ -15,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from babyllama.errors import BabyllamaError, CorruptDataError
-from babyllama.evaluation.answers import Answers, read_answers
+from babyllama.evaluation.comparing.answers import Answers, read_answers
 from babyllama.report.counts import Fertility, RuleEffect, SourceCounts, TokenCounts
 
 Role = Literal["control", "distilled", "teacher", "ensemble"]

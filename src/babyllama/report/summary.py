@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from babyllama.evaluation.answers import obstacle, paired_difference
+from babyllama.evaluation.comparing.answers import obstacle, paired_difference
 from babyllama.evaluation.statistics import Paired
 from babyllama.report.results import ENSEMBLE, Model, Results, Score
 from babyllama.report.tables import Table, accuracy, decimals

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from babyllama.evaluation.comparison import Comparison, Row, Side, Validation
-from babyllama.evaluation.correlation import Correlation
+from babyllama.evaluation.comparing.comparison import Comparison, Row, Side, Validation
+from babyllama.evaluation.comparing.correlation import Correlation
 from babyllama.evaluation.statistics import RESAMPLES
 
 READING = (

@@ -3,8 +3,8 @@
 Every template returns one pair (`reordered`). Word frequencies cannot tell its sentences apart.
 """
 
-from babyllama.evaluation.lexicon import PLACES
-from babyllama.evaluation.phrases import Item, NoFitError, Phrases, article, reordered
+from babyllama.evaluation.generator.lexicon import PLACES
+from babyllama.evaluation.generator.phrases import Item, NoFitError, Phrases, article, reordered
 
 _QUESTION_AUXILIARIES = ("did", "will", "would", "can", "could", "may", "should")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from babyllama.errors import BabyllamaError, RecipeError
-from babyllama.evaluation.answers import (
+from babyllama.evaluation.comparing.answers import (
     Answers,
     obstacle,
     paired_difference,

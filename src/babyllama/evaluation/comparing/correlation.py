@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from babyllama.errors import BabyllamaError, RecipeError
-from babyllama.evaluation.answers import unlike
-from babyllama.evaluation.comparison import Over, Side, open_runs
+from babyllama.evaluation.comparing.answers import unlike
+from babyllama.evaluation.comparing.comparison import Over, Side, open_runs
 from babyllama.evaluation.statistics import RankCorrelation, rank_correlation
 
 FEWEST = 4

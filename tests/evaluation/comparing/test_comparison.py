@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
-from babyllama.evaluation.answers import read_answers
-from babyllama.evaluation.comparison import compare, to_json
-from babyllama.evaluation.comparison_tables import comparison_blocks
-from babyllama.evaluation.correlation import correlate
+from babyllama.evaluation.comparing.answers import read_answers
+from babyllama.evaluation.comparing.comparison import compare, to_json
+from babyllama.evaluation.comparing.comparison_tables import comparison_blocks
+from babyllama.evaluation.comparing.correlation import correlate
 from babyllama.evaluation.minimal_pairs import Paradigm, summarise
 from babyllama.evaluation.statistics import holm
 from babyllama.report.results import read_results

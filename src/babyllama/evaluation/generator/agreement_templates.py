@@ -6,8 +6,8 @@ other, so that a preference for a form, or for frequent words, decides nothing.
 
 import re
 
-from babyllama.evaluation.lexicon import PLACES, Noun, Verb
-from babyllama.evaluation.phrases import Item, NoFitError, Phrases, swapped
+from babyllama.evaluation.generator.lexicon import PLACES, Noun, Verb
+from babyllama.evaluation.generator.phrases import Item, NoFitError, Phrases, swapped
 
 _NUMBERS = ("singular", "plural")
 _REFLEXIVE = {"male": "himself", "female": "herself"}

@@ -12,7 +12,7 @@ from functools import cache
 from operator import ge
 from typing import NamedTuple, TypeVar
 
-from babyllama.evaluation.lexicon import PLACES, Lexicon, Noun, Verb
+from babyllama.evaluation.generator.lexicon import PLACES, Lexicon, Noun, Verb
 
 _Option = TypeVar("_Option")
 _SLOT = re.compile(r"\{(\w+)\}")

@@ -16,9 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from babyllama.errors import BabyllamaError
-from babyllama.evaluation.lexicon import load_lexicon
-from babyllama.evaluation.paradigms import PARADIGMS, count_words, words_of, write_paradigms
-from babyllama.evaluation.phrases import NoFitError, Phrases, reordered, sentence, swapped
+from babyllama.evaluation.generator.lexicon import load_lexicon
+from babyllama.evaluation.generator.paradigms import (
+    PARADIGMS,
+    count_words,
+    words_of,
+    write_paradigms,
+)
+from babyllama.evaluation.generator.phrases import NoFitError, Phrases, reordered, sentence, swapped
 
 FUNCTION_WORDS = """
 the a an of to in with near from for by at out into and it there this these that those who whose

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from babyllama.evaluation.lexicon import PLACES, VERB_FORMS, load_lexicon, regular_plural
+from babyllama.evaluation.generator.lexicon import PLACES, VERB_FORMS, load_lexicon, regular_plural
 
 LEXICON = load_lexicon()
 KINDS = {noun.kind for noun in LEXICON.nouns}

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from babyllama.errors import BabyllamaError
-from babyllama.evaluation import agreement_templates as agreement
-from babyllama.evaluation import order_templates as order
-from babyllama.evaluation.lexicon import load_lexicon
-from babyllama.evaluation.phrases import Item, NoFitError, Pair, Phrases
+from babyllama.evaluation.generator import agreement_templates as agreement
+from babyllama.evaluation.generator import order_templates as order
+from babyllama.evaluation.generator.lexicon import load_lexicon
+from babyllama.evaluation.generator.phrases import Item, NoFitError, Pair, Phrases
 
 FEWEST_PAIRS = 50
 """A paradigm with fewer distinct pairs than this is left out (or than `pairs`, if that is less)."""

@@ -1,0 +1,109 @@
+"""Commands that measure models."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from babyllama.cli.app import app, console, in_a_folder
+
+PrefixName = Literal["none", "<s>", "</s>", "newline"]
+
+
+@app.command()
+def evaluate(
+    models: Annotated[list[Path], typer.Argument(help="Model folders.")],
+    *,
+    suite: Annotated[str, typer.Option(help="A folder of pair files, or its name in data/.")],
+    convention: Annotated[
+        Literal["babyllama", "lm-eval", "babylm-2023", "babylm-2025"],
+        typer.Option(help="The rules of scoring."),
+    ] = "babyllama",
+    prefix: Annotated[
+        PrefixName | None, typer.Option(help="Before every sentence; else the convention's.")
+    ] = None,
+    pool: Annotated[
+        Literal["logits", "probabilities"] | None,
+        typer.Option(help="Score the ensemble of the models too, pooled in this way."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Pairs a paradigm, at most.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write every figure here, as JSON.", callback=in_a_folder)
+    ] = None,
+) -> None:
+    """Score models on minimal pairs: which of two sentences do they find more probable?"""
+    from babyllama.evaluation.conventions import convention as rules_of
+    from babyllama.evaluation.evaluate import check_out, suite_folder
+    from babyllama.evaluation.evaluate import evaluate as score_models
+    from babyllama.store import write_json
+
+    if out:
+        check_out(out)
+    rules = rules_of(convention, prefix)
+    found = score_models(models, suite_folder(suite), rules, limit=limit, pool=pool)
+    console().print(found.table())
+    if out:
+        write_json(out, found.rows())
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, as runs/mini.")],
+    *,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only this model of both runs; may be repeated.")
+    ] = None,
+    models: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="One model of the first run and one of the last, as student control."),
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
+    over: Annotated[
+        Literal["phenomena", "paradigms"], typer.Option(help="What the macro mean is over.")
+    ] = "phenomena",
+    correlate: Annotated[
+        bool, typer.Option("--correlate", help="Rank correlation of loss and score instead.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the figures here as JSON.", callback=in_a_folder)
+    ] = None,
+) -> None:
+    """Compare models of finished runs, first minus second, with intervals."""
+    from babyllama.evaluation.comparing import comparison, correlation
+    from babyllama.evaluation.comparing.comparison_tables import (
+        comparison_blocks,
+        correlation_blocks,
+    )
+    from babyllama.store import write_json
+
+    if out:
+        from babyllama.evaluation.evaluate import check_out
+
+        check_out(out)
+    if correlate:
+        correlation.check_all_models(model, models)
+        ranks = correlation.correlate(runs, suite=suite, over=over)
+        blocks, figures = correlation_blocks(ranks), correlation.to_json(ranks)
+    else:
+        found = comparison.compare(runs, models=model or (), between=models, suite=suite, over=over)
+        blocks, figures = comparison_blocks(found), comparison.to_json(found)
+    console().print(*blocks, sep="\n")
+    if out:
+        write_json(out, figures)
+
+
+@app.command()
+def surprisal(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    file: Annotated[Path, typer.Argument(help="Text, one utterance or sentence a line.")],
+    prefix: Annotated[PrefixName, typer.Option(help="What stands before every line.")] = "newline",
+) -> None:
+    """Print the surprisal of every word in bits, as a table with tabs: line, number, word, bits."""
+    from babyllama.evaluation.surprisal import read_lines, surprisals
+    from babyllama.models.folders import load_model
+    from babyllama.tokens.tokenizer import load_tokenizer
+
+    lines = read_lines(file)
+    typer.echo("line\tnumber\tword\tbits")
+    for word in surprisals(load_model(model), load_tokenizer(model), lines, prefix):
+        typer.echo(f"{word.line}\t{word.number}\t{word.text}\t{word.bits:.6f}")

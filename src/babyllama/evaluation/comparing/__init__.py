@@ -1,0 +1,1 @@
+"""Models of runs against each other: differences with intervals, rank correlation."""

@@ -1,0 +1,1 @@
+"""Pairs from a corpus's own words: English sentences from templates and a lexicon."""
