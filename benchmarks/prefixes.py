@@ -13,7 +13,8 @@ from typing import get_args
 
 from babyllama.devices import pick_device, prepare_torch
 from babyllama.evaluation.minimal_pairs import Paradigm, read_suite, sentences, summarise
-from babyllama.evaluation.scoring import encode, model_scorer, score
+from babyllama.evaluation.scorers import model_scorer
+from babyllama.evaluation.scoring import encode, score
 from babyllama.models.folders import load_model
 from babyllama.recipe import Prefix
 from babyllama.tokens.tokenizer import load_tokenizer

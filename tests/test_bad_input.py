@@ -225,7 +225,7 @@ def test_a_learning_rate_at_which_training_diverges(refused: Refused, copied: Pa
 
 def test_a_suite_folder_that_is_missing(refused: Refused, tmp_path: Path) -> None:
     message = refused(2, f"evaluation.suites.blimp={tmp_path / 'gone'}")
-    assert f"suite folder {tmp_path / 'gone'} does not exist" in message
+    assert f"suite {tmp_path / 'gone'}: no such folder, here or in data/" in message
 
 
 @pytest.mark.parametrize(

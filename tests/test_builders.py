@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from babyllama import builders
+from babyllama.builders import nothing_to_check
 from babyllama.errors import CorruptDataError
-from babyllama.plan import nothing_to_check
 from babyllama.recipe import Distillation, Recipe
 from babyllama.resolve import resolve
 from babyllama.training.health import StopRequest

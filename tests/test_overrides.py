@@ -8,7 +8,7 @@ import pytest
 from babyllama.errors import RecipeError
 from babyllama.recipe import Recipe, Training
 from babyllama.resolve import load_recipe
-from babyllama.rundir import flatten
+from babyllama.schema import flatten
 from tiny import LLAMA, recipe, write_recipe
 
 

@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.minimal_pairs import read_suite, sentences
-from babyllama.evaluation.scoring import encode, model_scorer, score
+from babyllama.evaluation.scorers import model_scorer
+from babyllama.evaluation.scoring import encode, score
 from babyllama.models.folders import load_model
 from babyllama.resolve import load_recipe
 from babyllama.tokens.tokenizer import load_tokenizer

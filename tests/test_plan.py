@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from babyllama import builders
+from babyllama.builders import nothing_to_check
 from babyllama.errors import CorruptDataError, RecipeError
-from babyllama.plan import ensembles, nothing_to_check, training_order
+from babyllama.plan import ensembles, outside_suites, training_order
 from babyllama.recipe import Recipe
 from babyllama.resolve import resolve
 from stale import fingerprints, replaced, stages_of, stale
@@ -253,12 +254,26 @@ def test_content_that_changed_since_it_was_fingerprinted_is_refused(
     build(data, data)
 
 
+def test_a_suite_by_its_name_is_the_one_by_its_folder(
+    full: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = tmp_path / "data" / "babylm-evaluation" / "blimp_filtered"
+    shutil.copytree(tmp_path / "pairs", fetched)
+    monkeypatch.chdir(tmp_path)
+    named = replaced(full, ("evaluation", "suites", "pairs"), "blimp-filtered")
+    assert outside_suites(named) == {"pairs": fetched.relative_to(tmp_path)}
+    assert stale(full, named) == set()
+    shutil.rmtree(fetched)
+    with pytest.raises(RecipeError, match="get it with babyllama fetch babylm-evaluation"):
+        stages_of(named)
+
+
 def test_a_bad_suite_or_checkpoint_shows_before_anything_is_made(full: Recipe, data: Path) -> None:
     (data / "pairs" / "agreement_is.jsonl").write_text("{\n")
     with pytest.raises(CorruptDataError, match=r"agreement_is.jsonl, line 1"):
         stages_of(full)
     shutil.rmtree(data / "pairs")
-    with pytest.raises(RecipeError, match="pairs does not exist"):
+    with pytest.raises(RecipeError, match="pairs: no such folder"):
         stages_of(full)
     write_pairs(data / "pairs")
     shutil.rmtree(data / "outside")

@@ -242,4 +242,5 @@ def test_these_keys_and_no_others_are_declared_without_effect() -> None:
         "Evaluation.suites",
         "Runtime.device",
         "Runtime.threads",
+        "Runtime.compile",
     }

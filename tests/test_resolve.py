@@ -18,7 +18,8 @@ from babyllama.resolve import (
     resolve,
     sort_models,
 )
-from babyllama.rundir import flatten, recipe_yaml
+from babyllama.rundir import recipe_yaml
+from babyllama.schema import flatten
 from tiny import LLAMA, recipe, write_recipe
 
 PRESETS = ["demo", "micro", "mini", "paper", "paper-as-released"]

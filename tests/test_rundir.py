@@ -10,7 +10,8 @@ import pytest
 
 from babyllama.errors import BabyllamaError, RecipeError
 from babyllama.plan import Stage
-from babyllama.rundir import RunDirectory, flatten, why_stale
+from babyllama.rundir import RunDirectory, why_stale
+from babyllama.schema import flatten
 from babyllama.store import Identity, Store
 
 

@@ -1,6 +1,7 @@
 """`babyllama evaluate` and `babyllama surprisal`: what they print and write, and how they end."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from babyllama.evaluation.surprisal import surprisals
 from babyllama.models.folders import load_model
 from babyllama.tokens.tokenizer import load_tokenizer
+from baselines import write_model
 from tiny import babyllama, write_pairs
 
 
@@ -47,10 +49,26 @@ def test_evaluate_agrees_with_the_scores_of_the_run(
         assert [row["value"] for row in found] == [row["accuracy"] for row in expected]
 
 
+def test_the_precision_can_be_asked_for_and_every_row_says_it(
+    models: tuple[Path, Path], data: Path, tmp_path: Path
+) -> None:
+    for precision in ("fp32", "bf16"):
+        arguments = ("--suite", data / "pairs", "--precision", precision, "--out", "o.json")
+        command = babyllama(tmp_path, "evaluate", models[0], *arguments)
+        assert command.code == 0, command.err
+        rows = json.loads((tmp_path / "o.json").read_text())
+        assert all(f"precision {precision}" in row["convention"] for row in rows)
+
+
 @pytest.mark.parametrize(
     ("pairs", "suite", "code", "message"),
     [
-        ("", "gone", 2, "error: suite gone: neither gone nor data/gone is a folder: give a folder"),
+        (
+            "",
+            "gone",
+            2,
+            "error: suite gone: no such folder, here or in data/, and no suite of that",
+        ),
         ("", ".", 2, "error: suite folder . holds no .jsonl or .json files"),
         ('{"sentence_good": "x"}', ".", 4, "error: pairs.jsonl, line 1 has no text under"),
         ("[", ".", 4, "error: pairs.jsonl, line 1 is not JSON"),
@@ -71,6 +89,49 @@ def test_evaluate_ends_with_one_line_where_it_cannot_score(
     assert (command.code, command.out) == (code, "")
     assert command.err.startswith(message)
     assert len(command.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_an_empty_pair_file_is_refused_by_name(
+    models: tuple[Path, Path], tmp_path: Path, content: str
+) -> None:
+    write_pairs(tmp_path / "mine")
+    (tmp_path / "mine" / "empty.jsonl").write_text(content)
+    command = babyllama(tmp_path, "evaluate", models[0], "--suite", "mine")
+    assert (command.code, command.out) == (4, "")
+    assert command.err == "error: mine/empty.jsonl holds no pairs: delete the file or fill it\n"
+
+
+@pytest.mark.parametrize(("convention", "shown"), [("babyllama", "50.00"), ("lm-eval", "100.00")])
+def test_equal_sentences_tie_and_count_as_the_convention_says(
+    models: tuple[Path, Path], tmp_path: Path, convention: str, shown: str
+) -> None:
+    row = {"sentence_good": "The king was old .", "sentence_bad": "The king was old ."}
+    (tmp_path / "pairs.jsonl").write_text(f"{json.dumps(row)}\n" * 3)
+    told = ("--convention", convention, "--out", "o.json")
+    command = babyllama(tmp_path, "evaluate", models[0], "--suite", ".", *told)
+    assert (command.code, command.err) == (0, "")
+    assert shown in command.out
+    assert json.loads((tmp_path / "o.json").read_text())[0]["value"] == float(shown) / 100
+
+
+@pytest.mark.parametrize("convention", ["lm-eval", "babylm-2025"])
+def test_a_tokenizer_without_the_prefix_s_token_is_refused_by_the_prefix(
+    models: tuple[Path, Path], tmp_path: Path, convention: str
+) -> None:
+    model = shutil.copytree(models[0], tmp_path / "model")
+    file = model / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    del config["bos_token"]
+    file.write_text(json.dumps(config))
+    write_pairs(tmp_path / "mine")
+    told = ("evaluate", "model", "--suite", "mine", "--convention", convention)
+    command = babyllama(tmp_path, *told)
+    assert (command.code, command.out) == (1, "")
+    assert command.err == (
+        "error: evaluation.prefix: the tokenizer has no <s>; use prefix newline or none\n"
+    )
+    assert babyllama(tmp_path, *told, "--prefix", "newline").code == 0
 
 
 def test_evaluate_names_a_model_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -112,3 +173,22 @@ def test_surprisal_ends_with_one_line_where_it_cannot_read(
     assert command.code == code
     assert command.err.startswith(message)
     assert len(command.err.splitlines()) == 1
+
+
+def test_models_of_every_kind_stand_in_one_table_and_surprisal_takes_causal_ones(
+    data: Path, tmp_path: Path
+) -> None:
+    folders = [write_model(tmp_path / kind, kind) for kind in ("opt", "roberta", "t5")]
+    arguments = ("--suite", data / "pairs", "--out", "o.json")
+    command = babyllama(tmp_path, "evaluate", *folders, *arguments)
+    assert (command.code, command.err) == (0, "")
+    assert "scored by" in command.out
+    rows = json.loads((tmp_path / "o.json").read_text())
+    assert {row["model"] for row in rows} == {*map(str, folders)}
+    (tmp_path / "text.txt").write_text("the king\n")
+    command = babyllama(tmp_path, "surprisal", folders[1], "text.txt")
+    assert (command.code, command.err) == (
+        2,
+        f"error: {folders[1]} holds a model of the kind masked, which only babyllama evaluate"
+        " takes: give a causal model\n",
+    )

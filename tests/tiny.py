@@ -169,7 +169,7 @@ def full_recipe(data: Path) -> dict[str, Any]:
         "seed": 2,
     }
     raw["tokens"]["separators"] = False
-    raw["evaluation"] |= {"prefix": "<s>", "convention": "lm-eval"}
+    raw["evaluation"] |= {"prefix": "<s>", "convention": "lm-eval", "checkpoints": False}
     raw["evaluation"]["suites"]["generated"] = "builtin:paradigms"
     raw["report"]["sample_temperature"] = 0.5
     return raw

@@ -14,17 +14,20 @@ from babyllama.corpus.build import build_corpus
 from babyllama.corpus.pieces import read_pieces
 from babyllama.devices import pick_device, resolve_precision
 from babyllama.distillation.teachers import Teachers
+from babyllama.errors import CorruptDataError
 from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.generation import continue_text
 from babyllama.evaluation.generator.paradigms import count_words, write_paradigms
 from babyllama.evaluation.minimal_pairs import read_suite, sentences, summarise
-from babyllama.evaluation.scoring import encode, ensemble_scorer, score
+from babyllama.evaluation.scorers import ensemble_scorer
+from babyllama.evaluation.scoring import encode, score
 from babyllama.models.architectures import build_model, longest_input, model_config
 from babyllama.models.costs import forward_flops_per_token, meta_model, training_flops_per_token
 from babyllama.models.folders import load_config, load_model, save_model
 from babyllama.recipe import Distillation, Model, Recipe
+from babyllama.signals import Kept, grid_offsets, open_signal, reads_cache
 from babyllama.store import write_json
-from babyllama.tokens.batches import ChunkOrder, validation_batches
+from babyllama.tokens.batches import Batch, ChunkOrder, validation_batches
 from babyllama.tokens.packing import Packed, pack, read_packed
 from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, token_bytes, train_tokenizer
 from babyllama.training.health import StopRequest
@@ -40,10 +43,31 @@ VERSIONS = {
     "tokenizer": 1,
     "tokens": 2,
     "suite": 2,
+    "signal": 1,
     "model": 2,
-    "scores": 3,
+    "validation": 1,
+    "scores": 4,
     "samples": 1,
 }
+
+
+def unchanged(what: str, digest: Callable[[], object], taken: object) -> Check:
+    """A check that what was fingerprinted some time ago is what was read just now.
+
+    It raises CorruptDataError: an artifact made of one text must not have the name of another.
+    """
+
+    def check() -> None:
+        if digest() != taken:
+            raise CorruptDataError(
+                f"{what} changed while the run was under way: run the same command again"
+            )
+
+    return check
+
+
+def nothing_to_check() -> None:
+    """For what is made here, where nothing changes behind the run's back."""
 
 
 def make_corpus(recipe: Recipe, suites: Iterable[Path], out: Path) -> None:
@@ -93,6 +117,7 @@ def chunk_order(recipe: Recipe, model: Model, packed: Packed, seed: int) -> Chun
         model.training.batch_size,
         seed,
         model.training.random_offsets,
+        grid_offsets(recipe, model) if reads_cache(model) else (),
     )
 
 
@@ -122,6 +147,7 @@ def make_model(
     tokens: Path,
     tokenizer: Path,
     teachers: Mapping[str, Path],
+    signal: Kept | None = None,
     out: Path,
     work: Path,
     stop: StopRequest,
@@ -141,9 +167,8 @@ def make_model(
         config = model_config(model.architecture, len(loaded), special)
         network = build_model(config, model_seed(recipe, model))
     if model.training:
-        job = _job(
-            recipe, name, network, start, tokens=tokens, tokenizer=tokenizer, teachers=teachers
-        )
+        places = {"tokens": tokens, "tokenizer": tokenizer}
+        job = _job(recipe, name, network, start, teachers=teachers, signal=signal, **places)
         write_json(out / "training.json", train(job, work, stop))
         shutil.copyfile(work / "log.jsonl", out / "log.jsonl")
         if (work / "by-words").exists():
@@ -169,15 +194,23 @@ def _job(
     tokens: Path,
     tokenizer: Path,
     teachers: Mapping[str, Path],
+    signal: Kept | None,
 ) -> Job:
     model = recipe.models[name]
     assert model.training
     device = pick_device(recipe.runtime.device)
-    train_split, dev_split = read_packed(tokens, "train"), read_packed(tokens, "dev")
+    train_split = read_packed(tokens, "train")
     seed = model_seed(recipe, model)
     order = chunk_order(recipe, model, train_split, seed)
     chunk = recipe.tokens.chunk_length
-    ensemble = load_teachers(teachers, model.distillation).to(device) if teachers else None
+    precision = resolve_precision(model.training.precision, device)
+    cached, ensemble = None, None
+    if signal:
+        cached = open_signal(
+            recipe, name, signal, tokens=tokens, device=device, precision=precision
+        )
+    elif teachers:
+        ensemble = load_teachers(teachers, model.distillation).to(device)
     ledger = Ledger(
         tokens_per_step=order.batch_size * chunk,
         words_per_token=train_split.words / len(train_split.ids),
@@ -186,6 +219,7 @@ def _job(
             forward_flops_per_token(teacher, chunk)
             for teacher in (ensemble.models.values() if ensemble else ())
         ),
+        signal_flops=cached.flops if cached else 0.0,
         teachers={
             identity(folder): {**record, "name": teacher}
             for teacher, folder in teachers.items()
@@ -198,21 +232,27 @@ def _job(
         model=network.to(device),
         settings=model.training,
         order=order,
-        validation=validation_batches(
-            dev_split.ids,
-            chunk,
-            chunks=recipe.tokens.validation_chunks,
-            seed=recipe.corpus.seed,
-            batch_size=8,
-        ),
+        validation=validation_text(recipe, tokens),
         bytes_of_token=torch.tensor(token_bytes(load_tokenizer(tokenizer))),
         ledger=ledger,
         tokenizer=tokenizer,
         seed=seed,
-        precision=resolve_precision(model.training.precision, device),
+        precision=precision,
         device=device,
-        teachers=ensemble,
+        signal=cached or ensemble,
         distillation=model.distillation if teachers else None,
+        compile=recipe.runtime.compile,
+    )
+
+
+def validation_text(recipe: Recipe, tokens: Path) -> list[Batch]:
+    """The part of the dev split that every model of a run is validated on."""
+    return validation_batches(
+        read_packed(tokens, "dev").ids,
+        recipe.tokens.chunk_length,
+        chunks=recipe.tokens.validation_chunks,
+        seed=recipe.corpus.seed,
+        batch_size=8,
     )
 
 

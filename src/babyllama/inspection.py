@@ -9,7 +9,7 @@ from babyllama.corpus.overlap import as_documents
 from babyllama.corpus.pieces import Piece, read_pieces
 from babyllama.evaluation.minimal_pairs import read_suite
 from babyllama.pipeline import Say, make_stage
-from babyllama.plan import BUILTIN_SUITE, corpus_stage
+from babyllama.plan import corpus_stage, outside_suites
 from babyllama.recipe import Recipe
 from babyllama.rundir import RunDirectory, why_stale
 from babyllama.store import Store
@@ -43,11 +43,7 @@ def audit_corpus(recipe: Recipe, path: Path, say: Say) -> Audit:
         BabyllamaError: text, settings or pairs that cannot be meant.
     """
     folder = clean_corpus(recipe, path, say)
-    suites = {
-        name: partial(_sentences, Path(suite))
-        for name, suite in recipe.evaluation.suites.items()
-        if suite != BUILTIN_SUITE
-    }
+    suites = {name: partial(_sentences, suite) for name, suite in outside_suites(recipe).items()}
     train, dev = (partial(read_pieces, folder, split) for split in ("train", "dev"))
     return audit(train, dev, suites)
 

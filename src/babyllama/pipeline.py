@@ -16,7 +16,7 @@ from babyllama.evaluation.minimal_pairs import read_suite, sentences
 from babyllama.evaluation.scoring import encode, too_long
 from babyllama.models.architectures import longest_input
 from babyllama.models.folders import check_same_tokenizer, check_tokenizer_stays
-from babyllama.plan import Stage, plan
+from babyllama.plan import Stage, outside_suites, plan
 from babyllama.recipe import Recipe
 from babyllama.report.page import write_report
 from babyllama.rundir import RunDirectory, why_stale
@@ -28,6 +28,8 @@ from babyllama.training.healthy import judgement, last_epoch_means
 from babyllama.training.progress import minutes
 
 Say = Callable[[str], None]
+TRAINED = ("models/", "signal/", "scores/", "checkpoints/")
+"""How the names of stages begin that want inputs which go together."""
 
 
 def run(recipe: Recipe, path: Path, say: Say) -> None:
@@ -87,7 +89,7 @@ def _bring_up_to_date(
     checked = False
     for stage in stages:
         if not store.has(stage.identity):
-            if not checked and stage.name.startswith(("models/", "scores/")):
+            if not checked and stage.name.startswith(TRAINED):
                 check_inputs(recipe, folders)
                 checked = True
             directory.write_status("running", stage=stage.name)
@@ -180,8 +182,9 @@ def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
                 chunk_order(recipe, model, read_packed(tokens, "train"), model_seed(recipe, model))
             except RecipeError as error:
                 raise RecipeError(f"models.{name}: {error}") from None
-    for suite, place in recipe.evaluation.suites.items():
-        pairs = folders.get(f"suites/{suite}", Path(place))
+    outside = outside_suites(recipe)
+    for suite in recipe.evaluation.suites:
+        pairs = folders.get(f"suites/{suite}") or outside[suite]
         _check_sentences(recipe, suite, pairs, loaded, positions)
 
 

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from babyllama import builders
+from babyllama import builders, milestones, signals
 from babyllama.corpus.inputs import raw_digest
-from babyllama.errors import CorruptDataError
 from babyllama.evaluation.minimal_pairs import suite_digest
+from babyllama.evaluation.suites import suite_folder
 from babyllama.models.folders import folder_digest
 from babyllama.recipe import Distillation, Model, Recipe
 from babyllama.resolve import sort_models
@@ -17,6 +17,8 @@ from babyllama.store import Identity, Store
 from babyllama.training.health import StopRequest
 
 BUILTIN_SUITE = "builtin:paradigms"
+VALIDATION = "_validation"
+"""Beside the suites of a model's checkpoints, none of which can have this name."""
 
 Suite = tuple[Path, dict[str, str], builders.Check]
 """Where the pairs are, their fingerprint by its name, and whether it is theirs still."""
@@ -49,6 +51,8 @@ def plan(recipe: Recipe, store: Store, stop: StopRequest) -> list[Stage]:
     for name in training_order(recipe.models):
         planner.add_model(name)
     planner.add_scores()
+    if recipe.evaluation.checkpoints:
+        planner.add_milestones()
     planner.add_samples()
     return [*planner.stages.values()]
 
@@ -81,6 +85,16 @@ def ensembles(models: Mapping[str, Model]) -> list[Ensemble]:
         Ensemble("ensemble" if len(found) == 1 else f"ensemble-{student}", key[0], settings)
         for key, (student, settings) in found.items()
     ]
+
+
+def outside_suites(recipe: Recipe) -> dict[str, Path]:
+    """Name -> folder of the suites that are not written from the corpus's words.
+
+    Raises:
+        RecipeError: one is not there.
+    """
+    suites = recipe.evaluation.suites.items()
+    return {name: suite_folder(place) for name, place in suites if place != BUILTIN_SUITE}
 
 
 def _weights(teachers: Sequence[str], settings: Distillation) -> list[float]:
@@ -127,7 +141,9 @@ class _Planner:
         recipe = self.recipe
         suites = self._avoided_suites()
         inputs = self._corpus_inputs()
-        check = unchanged(f"text of corpus.path {recipe.corpus.path}", self._corpus_inputs, inputs)
+        check = builders.unchanged(
+            f"text of corpus.path {recipe.corpus.path}", self._corpus_inputs, inputs
+        )
 
         def build(out: Path, _: Path) -> None:
             builders.make_corpus(recipe, suites.values(), out)
@@ -180,18 +196,26 @@ class _Planner:
         """Suites whose sentences the training text may not hold: not those written from it."""
         if not self.recipe.corpus.drop_overlap:
             return {}
-        suites = self.recipe.evaluation.suites.items()
-        return {name: Path(folder) for name, folder in suites if folder != BUILTIN_SUITE}
+        return outside_suites(self.recipe)
 
     def add_model(self, name: str) -> None:
         model = self.recipe.models[name]
         teachers = active_teachers(model)
-        inputs = self.inputs("tokens", "tokenizer", *(f"models/{teacher}" for teacher in teachers))
-        check: builders.Check = nothing_to_check
+        kept = self._add_signal(name, model) if signals.reads_cache(model) else None
+        if kept:
+            fingerprint = self.stages[kept].identity.fingerprint
+            inputs = self.inputs("tokens", "tokenizer") | {"signal": fingerprint}
+            signal = signals.Kept(self.path(kept), self.stages[kept].identity.inputs)
+        else:
+            taught = (f"models/{teacher}" for teacher in teachers)
+            inputs, signal = self.inputs("tokens", "tokenizer", *taught), None
+        check: builders.Check = builders.nothing_to_check
         if model.checkpoint:
             digest = partial(folder_digest, Path(model.checkpoint))
             inputs["checkpoint"] = digest()
-            check = unchanged(f"checkpoint {model.checkpoint}", digest, inputs["checkpoint"])
+            check = builders.unchanged(
+                f"checkpoint {model.checkpoint}", digest, inputs["checkpoint"]
+            )
         settings = self._model_settings(name, model, teachers)
         tokens, tokenizer = self.path("tokens"), self.path("tokenizer")
         folders = self._model_folders(teachers)
@@ -206,6 +230,7 @@ class _Planner:
                 tokens=tokens,
                 tokenizer=tokenizer,
                 teachers=folders,
+                signal=signal,
                 out=out,
                 work=work,
                 stop=self.stop,
@@ -213,22 +238,48 @@ class _Planner:
             ),
         )
 
+    def _add_signal(self, name: str, model: Model) -> str:
+        """The stage of the cache that a student reads: its own, or that of one before it."""
+        inputs = self.inputs(
+            "tokens", "tokenizer", *(f"models/{t}" for t in sorted(model.teachers))
+        )
+        tokens, folders = self.path("tokens"), self._model_folders(model.teachers)
+        stage = f"signal/{name}"
+        self.add(
+            stage,
+            "signal",
+            signals.signal_settings(self.recipe, model),
+            inputs,
+            lambda out, work: signals.make_signal(
+                self.recipe,
+                name,
+                tokens=tokens,
+                teachers=folders,
+                made_from=inputs,
+                out=out,
+                work=work,
+            ),
+        )
+        fingerprint = self.stages[stage].identity.fingerprint
+        found = next(n for n, s in self.stages.items() if s.identity.fingerprint == fingerprint)
+        if found != stage:
+            del self.stages[stage]
+        return found
+
     def _model_folders(self, names: Iterable[str]) -> dict[str, Path]:
         return {name: self.path(f"models/{name}") for name in names}
 
     def _model_settings(self, name: str, model: Model, teachers: list[str]) -> dict[str, Any]:
-        settings = model.effective()
-        chunks = self.recipe.tokens
-        settings |= {
-            "chunk_length": chunks.chunk_length,
-            "validation_chunks": chunks.validation_chunks,
-        }
+        settings = model.effective() | self._validation_settings()
         settings |= {"name": name, "seed": builders.model_seed(self.recipe, model)}
         settings |= {"teachers": teachers, "distillation": None}
         if teachers and model.distillation:
             weights = _weights(teachers, model.distillation)
-            settings["distillation"] = model.distillation.effective() | {"teacher_weights": weights}
+            settings["distillation"] = model.distillation.of_loss() | {"teacher_weights": weights}
         return settings
+
+    def _validation_settings(self) -> dict[str, Any]:
+        return self.recipe.tokens.model_dump(include={"chunk_length", "validation_chunks"})
 
     def add_scores(self) -> None:
         alone = [Ensemble(name, (name,), Distillation()) for name in self.recipe.models]
@@ -239,7 +290,7 @@ class _Planner:
 
     def _add_scores(self, scored: Ensemble, suite: str, place: Suite) -> None:
         folder, inputs, check = place
-        settings = {**self.recipe.evaluation.effective(), "model": scored.name, "suite": suite}
+        settings = self._score_settings(scored.name, suite)
         if len(scored.teachers) > 1:
             settings["pool"] = scored.distillation.pool
             settings["teacher_weights"] = _weights(scored.teachers, scored.distillation)
@@ -262,13 +313,61 @@ class _Planner:
             ),
         )
 
+    def _score_settings(self, model: str, suite: str) -> dict[str, Any]:
+        rules = self.recipe.evaluation.effective()
+        del rules["checkpoints"]  # they have stages of their own
+        return {**rules, "model": model, "suite": suite}
+
+    def add_milestones(self) -> None:
+        """Of every model that is saved by words seen: one validation, and scores on each suite."""
+        for name, model in self.recipe.models.items():
+            if model.training and model.training.save_at_words:
+                self._add_milestone_validation(name, model.training.precision)
+                for suite in self.recipe.evaluation.suites:
+                    self._add_milestone_scores(name, suite, self._suite(suite))
+
+    def _add_milestone_validation(self, name: str, precision: str) -> None:
+        paths = (f"models/{name}", "tokens", "tokenizer")
+        model, tokens, tokenizer = map(self.path, paths)
+        self.add(
+            f"checkpoints/{name}/{VALIDATION}",
+            "validation",
+            {**self._validation_settings(), "precision": precision},
+            self.inputs(*paths),
+            lambda out, _: milestones.validate_milestones(
+                self.recipe, name, model=model, tokens=tokens, tokenizer=tokenizer, out=out
+            ),
+        )
+
+    def _add_milestone_scores(self, name: str, suite: str, place: Suite) -> None:
+        folder, inputs, check = place
+        paths = (f"models/{name}", "tokenizer")
+        model, tokenizer = map(self.path, paths)
+        self.add(
+            f"checkpoints/{name}/{suite}",
+            "scores",
+            {**self._score_settings(name, suite), "checkpoints": True},
+            self.inputs(*paths) | inputs,
+            lambda out, work: milestones.score_milestones(
+                self.recipe,
+                name,
+                suite,
+                model=model,
+                suite=folder,
+                tokenizer=tokenizer,
+                out=out,
+                work=work,
+                check_unchanged=check,
+            ),
+        )
+
     def _suite(self, suite: str) -> Suite:
-        folder, name = self.recipe.evaluation.suites[suite], f"suites/{suite}"
-        if folder == BUILTIN_SUITE:
-            return self.path(name), self.inputs(name), nothing_to_check
-        digest = partial(suite_digest, Path(folder))
+        name, folder = f"suites/{suite}", outside_suites(self.recipe).get(suite)
+        if folder is None:
+            return self.path(name), self.inputs(name), builders.nothing_to_check
+        digest = partial(suite_digest, folder)
         taken = digest()
-        return Path(folder), {name: taken}, unchanged(f"suite {folder}", digest, taken)
+        return folder, {name: taken}, builders.unchanged(f"suite {folder}", digest, taken)
 
     def add_samples(self) -> None:
         models = self.recipe.models
@@ -282,22 +381,3 @@ class _Planner:
             self.inputs("tokenizer", *(f"models/{name}" for name in names)),
             lambda out, _: builders.make_samples(self.recipe, folders, tokenizer, out),
         )
-
-
-def unchanged(what: str, digest: Callable[[], object], taken: object) -> builders.Check:
-    """A check that what was fingerprinted some time ago is what was read just now.
-
-    It raises CorruptDataError: an artifact made of one text must not have the name of another.
-    """
-
-    def check() -> None:
-        if digest() != taken:
-            raise CorruptDataError(
-                f"{what} changed while the run was under way: run the same command again"
-            )
-
-    return check
-
-
-def nothing_to_check() -> None:
-    """For what is made here, where nothing changes behind the run's back."""

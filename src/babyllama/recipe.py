@@ -204,6 +204,17 @@ class Distillation(Section):
     """Mean of the KL over predicted tokens, or its sum over all positions a sequence."""
     teacher_weights: dict[str, PositiveFloat] = {}
     """Teacher -> weight, normalised to sum to one; a teacher left out weighs 1."""
+    signal: Literal["online", "hidden-fp16", "hidden-int8", "low-rank"] = "online"
+    """Whether the teachers are run in every step, or once, and what is kept of them then."""
+    cache_angle: PositiveFloat = 2.0
+    """Degrees between exact and cached gradient above which a kept signal is refused."""
+    cache_offsets: PositiveInt = 2
+    """With a kept signal and `training.random_offsets`: so many offsets, which come in turn."""
+
+    def of_loss(self) -> dict[str, Any]:
+        """The settings that a student's loss depends on, wherever its signal comes from."""
+        kept = {"signal", "cache_angle", "cache_offsets"}
+        return {key: value for key, value in self.effective().items() if key not in kept}
 
 
 class Model(Section):
@@ -243,14 +254,17 @@ class Evaluation(Section):
     """Which minimal pairs are scored, and how."""
 
     suites: Annotated[dict[Name, str], WithoutEffect] = {"generated": "builtin:paradigms"}
-    """Name -> folder of pair files, or `builtin:paradigms`: written from the corpus's words."""
+    """Name -> folder of pair files, a name as `blimp` of a fetched suite (`evaluation/suites.py`),
+    or `builtin:paradigms`: written from the corpus's words."""
     convention: ConventionName = "babyllama"
     """The rules of scoring: this project's own, or those of another tool."""
     prefix: Prefix | None = None
     """What stands before every sentence that is scored; by default what the convention has."""
+    checkpoints: bool = False
+    """Validate and score what `training.save_at_words` saved, too: for `compare --correlate`."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of the layers, as in `training`; the head and the softmax are in float32 always, and so is
-    all of a model that scales or caps its logits."""
+    """Of the layers and of the products with the head, as in `training`; the softmax and a token's
+    own logit are in float32 always, and so is all of a model that scales or caps its logits."""
 
 
 class Report(Section):
@@ -271,6 +285,9 @@ class Runtime(Section):
     """`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU where torch finds one."""
     threads: Annotated[PositiveInt | None, WithoutEffect] = None
     """Of torch on the CPU; by default all cores."""
+    compile: Annotated[Literal["auto", "off"], WithoutEffect] = "auto"
+    """`auto`: the loss is compiled in a long training where a compiler works; see
+    docs/distillation.md. A training that was begun keeps its own: the two differ by rounding."""
 
 
 class Recipe(Section):

@@ -166,6 +166,7 @@ def resolve(raw: Raw) -> Recipe:
         _check_healthy(name, model)
         _warn_of_idle_teachers(name, model)
         _warn_of_idle_training(name, model)
+    _warn_of_idle_checkpoints(recipe)
     _warn_of_ignored(shared, raw["models"])
     return recipe
 
@@ -309,6 +310,12 @@ def _warn_of_idle_training(name: str, model: Model) -> None:
         _warn(f"{key}.select_by has", "it keeps the last weights")
 
 
+def _warn_of_idle_checkpoints(recipe: Recipe) -> None:
+    saved = [m for m in recipe.models.values() if m.training and m.training.save_at_words]
+    if recipe.evaluation.checkpoints and not saved:
+        _warn("evaluation.checkpoints has", "no model has training.save_at_words")
+
+
 def _warn(what: str, why: str) -> None:
     warnings.warn(f"{what} no effect: {why}", IgnoredSettingWarning, stacklevel=5)
 
@@ -319,7 +326,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("temprature", ["temperature", "pool"])
     "; did you mean 'temperature'?"
     """
-    known = [str(name) for name in known]
+    known = [" ".join(str(name).split()) for name in known]  # a key may hold line ends
     close = difflib.get_close_matches(str(word), known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

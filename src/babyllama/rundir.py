@@ -15,6 +15,7 @@ import yaml
 from babyllama.errors import RecipeError
 from babyllama.plan import Stage
 from babyllama.recipe import Recipe
+from babyllama.schema import flatten
 from babyllama.store import locked, read_manifest, write_json
 
 SCORE_FILES = {".json": "scores.json", ".items.npy": "items.npy"}
@@ -125,12 +126,12 @@ class RunDirectory:
         scores = [path for path in wanted if path.parts[-3:-2] == ("scores",)]
         wanted |= {path.with_suffix(suffix) for path in scores for suffix in SCORE_FILES}
         store = self.store_root.resolve()
-        for pattern in ("models/*", "suites/*", "scores/*/*"):
+        for pattern in ("models/*", "signal/*", "suites/*", "scores/*/*", "checkpoints/*/*"):
             for path in [*self.path.glob(pattern)]:
                 ours = path.is_symlink() and path.resolve().is_relative_to(store)
                 if ours and path not in wanted:
                     path.unlink()
-                    if pattern == "scores/*/*" and not any(path.parent.iterdir()):
+                    if pattern.endswith("/*/*") and not any(path.parent.iterdir()):
                         path.parent.rmdir()
 
 
@@ -152,17 +153,3 @@ def why_stale(stage: Stage, before: Mapping[str, Any] | None) -> str:
     inputs = stage.identity.inputs
     changed += [f"{name} changed" for name in inputs if before["inputs"].get(name) != inputs[name]]
     return ", ".join(changed) or "the program changed"
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys.
-
-    >>> flatten({"a": {"b": 1}, "c": 2})
-    {'a.b': 1, 'c': 2}
-    """
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    return flat

@@ -78,3 +78,17 @@ def _branch(annotation: Any, name: str) -> Any:
     """The section of that name, where a choice has one; what else is chosen has no keys."""
     section = section_of(annotation)
     return section if section and section.__name__ == name else None
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat

@@ -23,6 +23,8 @@ from typing import IO, Any
 from babyllama.errors import BabyllamaError, CorruptDataError
 
 MANIFEST = "manifest.json"
+VERIFIED = ".verified.json"
+"""Beside the manifest: size and time of each file when its sha256 was last compared."""
 SECONDS = "seconds"
 """In the folder of state: how long the attempts so far took."""
 LIBRARIES = ("babyllama", "torch", "transformers", "tokenizers", "numpy")
@@ -187,6 +189,41 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     )
 
 
+def verify(folder: Path) -> None:
+    """Compare every file of an artifact with the sha256 of its manifest.
+
+    A file that has the size and the time of change that it had when it was last compared is not
+    read again.
+
+    Raises:
+        CorruptDataError: a file is missing, or is not what was made.
+    """
+    seen = _read_stamps(folder)
+    stamps: dict[str, list[int]] = {}
+    for name, record in read_manifest(folder)["files"].items():
+        _check_file(folder, name, record["bytes"])
+        status = (folder / name).stat()
+        stamps[name] = [status.st_size, status.st_mtime_ns]
+        if seen.get(name) == stamps[name]:
+            continue
+        if file_digest(folder / name) != record["sha256"]:
+            raise CorruptDataError(
+                f"{folder / name} does not have the sha256 of its manifest: delete {folder} and"
+                " run again"
+            )
+    if stamps != seen:
+        with suppress(OSError):  # a store that is only read: compared again the next time
+            write_json(folder / VERIFIED, stamps)
+
+
+def _read_stamps(folder: Path) -> dict[str, Any]:
+    try:
+        stamps = json.loads((folder / VERIFIED).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamps if isinstance(stamps, dict) else {}
+
+
 def _check_file(folder: Path, name: str, size: int) -> None:
     path = folder / name
     found = path.stat().st_size if path.is_file() else None
@@ -222,9 +259,14 @@ def file_digest(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON for people to read: beside its place, synced, then renamed in."""
+    """Write JSON for people to read, as `write_text` does."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file: beside its place, synced, then renamed in."""
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    beside.write_text(text, "utf-8")
     sync_path(beside)
     beside.replace(path)
 

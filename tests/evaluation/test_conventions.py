@@ -1,5 +1,6 @@
 """Each convention scores as the tool that it is named after, where that differs from the others."""
 
+import math
 from collections.abc import Callable
 from typing import Any, get_args, get_type_hints
 
@@ -11,7 +12,8 @@ from transformers import PreTrainedModel
 from babyllama.cli import scores
 from babyllama.evaluation.conventions import CONVENTIONS, Convention, convention
 from babyllama.evaluation.minimal_pairs import Paradigm, summarise
-from babyllama.evaluation.scoring import encode, model_scorer, score
+from babyllama.evaluation.scorers import model_scorer
+from babyllama.evaluation.scoring import encode, score
 from babyllama.recipe import ConventionName, Prefix
 
 Build = Callable[..., PreTrainedModel]
@@ -77,6 +79,19 @@ def test_a_score_a_token_is_the_mean_over_the_tokens_that_are_scored(
     expected = [total / (len(row) - 1) for total, row in zip(sums, rows, strict=True)]
     assert means == pytest.approx(expected)
     assert scores_of(build(), [(1,)], normalise="tokens") == [0]
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_every_convention_sums_so_that_a_model_that_knows_nothing_prefers_the_shorter(
+    name: ConventionName, build: Build, tokenizer: Any
+) -> None:
+    rules, model = CONVENTIONS[name], build()
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    texts = ["the reeds", "the heron waits in the reeds"]
+    rows = encode(tokenizer, texts, rules.prefix, leading_space=rules.leading_space)
+    short, long = scores_of(model, rows, normalise=rules.normalise)
+    assert short - long == pytest.approx((len(rows[1]) - len(rows[0])) * math.log(275), rel=1e-5)
 
 
 def test_the_space_is_before_the_first_word_alone(tokenizer: Any) -> None:

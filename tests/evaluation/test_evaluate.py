@@ -15,9 +15,10 @@ from babyllama.distillation.loss import Pool
 from babyllama.distillation.teachers import Teachers
 from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.evaluation.conventions import CONVENTIONS
-from babyllama.evaluation.evaluate import Evaluation, check_out, evaluate, suite_folder
+from babyllama.evaluation.evaluate import Evaluation, check_out, evaluate
 from babyllama.evaluation.minimal_pairs import read_suite, sentences, suite_digest, summarise
-from babyllama.evaluation.scoring import encode, ensemble_scorer, score
+from babyllama.evaluation.scorers import ensemble_scorer
+from babyllama.evaluation.scoring import encode, score
 from babyllama.models.folders import folder_digest, load_model, save_model
 from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 
@@ -146,14 +147,6 @@ def test_the_table_has_the_convention_s_mean_first_and_every_phenomenon(
         figure = f"{100 * macro['accuracy']:.2f} ± {100 * macro['standard_error']:.2f}"
         assert figure in lines[0]
         assert f"name {rules.name}, prefix {rules.prefix}" in " ".join(text.split())
-
-
-def test_a_suite_is_a_folder_or_a_name_under_which_one_was_fetched(tmp_path: Path) -> None:
-    (tmp_path / "data" / "blimp").mkdir(parents=True)
-    assert suite_folder("blimp", tmp_path / "data") == tmp_path / "data" / "blimp"
-    assert suite_folder(str(tmp_path)) == tmp_path
-    with pytest.raises(RecipeError, match=r"suite blim: neither blim nor .*/data/blim is a folder"):
-        suite_folder("blim", tmp_path / "data")
 
 
 @pytest.mark.parametrize(

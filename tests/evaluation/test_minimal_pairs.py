@@ -14,6 +14,7 @@ from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.evaluation.conventions import Ties
 from babyllama.evaluation.minimal_pairs import (
     Paradigm,
+    choices,
     read_suite,
     sentences,
     suite_digest,
@@ -184,6 +185,13 @@ def test_the_more_probable_sentence_wins_and_a_tie_is_half() -> None:
     [row] = summarise(*suite_of(("p", "f", "++-=")))["paradigms"]
     assert row["accuracy"] == (1 + 1 + 0 + 0.5) / 4
     assert (row["paradigm"], row["phenomenon"], row["n"], row["ties"]) == ("p", "f", 4, 1)
+
+
+def test_the_sentence_that_scores_higher_is_chosen_and_of_two_that_tie_the_good_one() -> None:
+    pairs = [("good a", "bad a"), ("good b", "bad b"), ("good c", "bad c")]
+    suite = [Paradigm("x", "x", pairs[:2]), Paradigm("y", "y", pairs[2:])]
+    found = choices(suite, np.array([1.0, 2.0, 2.0, 1.0, 3.0, 3.0]))
+    assert found == {pairs[0]: "bad a", pairs[1]: "good b", pairs[2]: "good c"}
 
 
 def test_a_scorer_that_always_ties_is_at_chance() -> None:

@@ -15,14 +15,9 @@ from babyllama.distillation.teachers import Teachers
 from babyllama.errors import BabyllamaError, CorruptDataError
 from babyllama.evaluation import scoring
 from babyllama.evaluation.minimal_pairs import Paradigm, sentences, summarise
-from babyllama.evaluation.scoring import (
-    Scorer,
-    encode,
-    ensemble_scorer,
-    model_scorer,
-    prefix_ids,
-    score,
-)
+from babyllama.evaluation.scorers import Scorer, ensemble_scorer, model_scorer
+from babyllama.evaluation.scoring import encode, prefix_ids, score
+from babyllama.evaluation.trees import Batch
 from babyllama.models import readout
 from babyllama.recipe import Prefix
 from dense import ensemble_log_probabilities
@@ -53,10 +48,12 @@ def scores_of(
     return score(model, rows, vocabulary=VOCABULARY, positions=positions, device=device)
 
 
-def uniform(ids: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+def uniform(batch: Batch) -> torch.Tensor:
     """A model that knows nothing."""
-    assert ids.shape == following.shape
-    return torch.full(ids.shape, -math.log(VOCABULARY))
+    return torch.full(batch.reads.shape, -math.log(VOCABULARY))
+
+
+UNIFORM = Scorer(uniform)
 
 
 @torch.no_grad()
@@ -86,33 +83,35 @@ def test_a_score_is_the_sum_of_log_probabilities_of_a_sentence_alone(
     assert np.ptp(expected) > 1
 
 
-@pytest.mark.parametrize("budget", [1, 9_000, 1 << 23])
+@pytest.mark.parametrize("tokens", [1, 30, 200, 1 << 11])
 def test_a_score_does_not_depend_on_the_batch_or_on_its_place(
-    build: Build, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, budget: int
+    build: Build, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
     model = model_scorer(build("gpt2"))
     texts = [f"the {noun} {verb}" for noun in ("reed", "heron") for verb in ("is", "waits")] * 2
     alone = [scores_of(model, tokenizer, [text])[0] for text in texts]
-    monkeypatch.setattr(scoring, "LOGITS_BUDGET", budget)
+    monkeypatch.setitem(scoring.TOKENS, "cpu", tokens)
     np.testing.assert_allclose(scores_of(model, tokenizer, texts), alone, atol=1e-4)
     np.testing.assert_allclose(scores_of(model, tokenizer, texts[::-1]), alone[::-1], atol=1e-4)
 
 
-def test_no_batch_exceeds_the_budget_of_logits_or_holds_padding(
-    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trees", [True, False])
+def test_a_batch_of_a_large_vocabulary_has_fewer_tokens(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch, trees: bool
 ) -> None:
-    monkeypatch.setattr(scoring, "LOGITS_BUDGET", VOCABULARY * 60)
-    shapes = []
+    shapes: list[tuple[int, ...]] = []
 
-    def model(ids: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
-        shapes.append(tuple(ids.shape))
-        assert (ids != tokenizer.pad_token_id).all()
-        return uniform(ids, following)
+    def nats(batch: Batch) -> torch.Tensor:
+        shapes.append(tuple(batch.ids.shape))
+        return uniform(batch)
 
-    texts = [word * n for n in range(1, 9) for word in ("x", "y", "z", "q", "j", "k")]
-    scores_of(model, tokenizer, texts)
-    assert all(rows * (length + 1) <= 60 for rows, length in shapes)
-    assert max(rows for rows, _ in shapes) > 1
+    texts = [word * n for n in range(1, 40) for word in ("x", "y", "z", "q", "j", "k")]
+    scores_of(Scorer(nats, trees), tokenizer, texts)
+    many = len(shapes)
+    monkeypatch.setattr(scoring, "LOGITS_BUDGET", VOCABULARY * 150)
+    scores_of(Scorer(nats, trees), tokenizer, texts)
+    assert all(rows * length <= 150 for rows, length in shapes[many:])
+    assert len(shapes) - many > many
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -122,7 +121,7 @@ def test_a_prefix_is_not_itself_scored_and_without_one_the_first_token_is_not(
     text = "The heron waits."
     tokens = len(tokenizer(text)["input_ids"])
     scored = tokens - 1 if prefix == "none" else tokens
-    [found] = scores_of(uniform, tokenizer, [text], prefix)
+    [found] = scores_of(UNIFORM, tokenizer, [text], prefix)
     assert found == pytest.approx(-scored * math.log(VOCABULARY), rel=1e-6)
 
 
@@ -168,12 +167,12 @@ def test_sentences_with_the_same_ids_tie_exactly_and_count_as_half(
 def test_equal_sentences_are_scored_once(tokenizer: Any) -> None:
     rows = 0
 
-    def model(ids: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    def nats(batch: Batch) -> torch.Tensor:
         nonlocal rows
-        rows += len(ids)
-        return uniform(ids, following)
+        rows += len(batch.ids)
+        return uniform(batch)
 
-    scores_of(model, tokenizer, ["the reeds"] * 5 + ["the heron"])
+    scores_of(Scorer(nats), tokenizer, ["the reeds"] * 5 + ["the heron"])
     assert rows == 2
 
 
@@ -197,7 +196,7 @@ def test_a_sentence_without_text_is_refused(tokenizer: Any) -> None:
 
 
 def test_no_sentences_give_no_scores(tokenizer: Any) -> None:
-    assert scores_of(uniform, tokenizer, []).shape == (0,)
+    assert scores_of(UNIFORM, tokenizer, []).shape == (0,)
 
 
 def test_a_model_that_gives_no_numbers_is_refused(build: Build, tokenizer: Any) -> None:
@@ -233,16 +232,20 @@ def test_a_model_that_bends_its_logits_is_scored_in_float32_throughout(
     np.testing.assert_allclose(narrow, exact, rtol=1e-6)
 
 
-def test_with_bf16_the_layers_are_narrow_and_the_head_is_not(build: Build, tokenizer: Any) -> None:
+def test_with_bf16_the_token_s_own_logit_and_the_sum_over_the_vocabulary_are_wide(
+    build: Build, tokenizer: Any
+) -> None:
     model, ids = build("llama"), torch.tensor([[5, 6, 7]])
     narrow = scores_of(model_scorer(model, "bf16"), tokenizer)
     assert abs(narrow - scores_of(model_scorer(model), tokenizer)).max() > 1e-4
+    head = model.get_output_embeddings().weight.detach()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        features = model.base_model(input_ids=ids).last_hidden_state
-    wide = model.get_output_embeddings()(features.float()).log_softmax(-1)
-    expected = wide.gather(2, torch.tensor([[6, 7, 8]])[..., None])[..., 0]
-    found = model_scorer(model, "bf16")(ids, torch.tensor([[6, 7, 8]]))
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-5)
+        features = model.base_model(input_ids=ids).last_hidden_state.float()[0]
+    rounded = (features.bfloat16() @ head.bfloat16().T).float()
+    follows = torch.tensor([6, 7, 8])
+    expected = (features * head[follows]).sum(1) - rounded.logsumexp(1)
+    found = model_scorer(model, "bf16").nats(Batch(ids, torch.arange(3), follows))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pool", get_args(Pool))

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.evaluation import surprisal
-from babyllama.evaluation.scoring import encode, model_scorer, score
+from babyllama.evaluation.scorers import model_scorer
+from babyllama.evaluation.scoring import encode, score
 from babyllama.evaluation.surprisal import Word, read_lines, surprisals
 
 Build = Callable[..., PreTrainedModel]

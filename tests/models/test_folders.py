@@ -14,14 +14,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
 from babyllama.models.folders import (
+    Kind,
     check_same_tokenizer,
     check_tokenizer_stays,
     folder_digest,
     load_config,
     load_model,
+    model_kind,
     save_model,
 )
 from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from baselines import write_model
 
 Build = Callable[..., PreTrainedModel]
 IDS = torch.arange(3, 19).view(2, 8)
@@ -117,6 +120,63 @@ def test_a_folder_without_a_whole_model_is_corrupt_and_named(
     damage(folder)
     with pytest.raises(CorruptDataError, match=rf"{re.escape(str(folder))}[^\n]*{message}[^\n]*$"):
         load_model(folder)
+
+
+KINDS: dict[str, Kind] = {
+    "roberta": "masked",
+    "bert": "masked",
+    "t5": "encoder-decoder",
+    "opt": "causal",
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
+def test_a_folder_says_what_its_model_predicts(tmp_path: Path, name: str, kind: Kind) -> None:
+    folder = write_model(tmp_path / name, name)
+    assert model_kind(folder) == kind
+    model = load_model(folder, kind)
+    [built] = json.loads((folder / "config.json").read_text())["architectures"]
+    assert type(model).__name__ == built
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("type_", ["bert", "roberta"])
+def test_a_causal_model_of_a_type_that_can_be_masked_is_causal(
+    tmp_path: Path, build: Build, tokenizer_folder: Path, type_: str
+) -> None:
+    save_model(build(type_), tokenizer_folder, tmp_path)
+    assert model_kind(tmp_path) == "causal"
+    load_model(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "kind"), [item for item in KINDS.items() if item[0] != "opt"])
+def test_a_model_of_another_kind_is_refused_by_name(tmp_path: Path, name: str, kind: Kind) -> None:
+    folder = write_model(tmp_path / name, name)
+    with pytest.raises(RecipeError, match=rf"{name} holds a model of the kind {kind}, which only"):
+        load_model(folder)
+
+
+def _drop(folder: Path, part: str) -> None:
+    weights = load_file(folder / "model.safetensors")
+    [name] = [name for name in weights if part in name]
+    del weights[name]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("roberta", "lm_head.dense.weight"), ("t5", "decoder.final_layer_norm")]
+)
+def test_a_model_of_another_kind_is_refused_where_weights_are_gone_or_pickled(
+    tmp_path: Path, name: str, part: str
+) -> None:
+    folder = write_model(tmp_path / name, name)
+    _drop(folder, part)
+    with pytest.raises(CorruptDataError, match=rf"{name} lacks weights .*{part}"):
+        load_model(folder, KINDS[name])
+    _pickle(folder)
+    with pytest.raises(CorruptDataError, match=rf"holds no {KINDS[name]} model as safetensors"):
+        load_model(folder, KINDS[name])
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "opt"])

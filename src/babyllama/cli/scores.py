@@ -14,7 +14,7 @@ PrefixName = Literal["none", "<s>", "</s>", "newline"]
 def evaluate(
     models: Annotated[list[Path], typer.Argument(help="Model folders.")],
     *,
-    suite: Annotated[str, typer.Option(help="A folder of pair files, or its name in data/.")],
+    suite: Annotated[str, typer.Option(help="A folder of pair files, or a known name: blimp.")],
     convention: Annotated[
         Literal["babyllama", "lm-eval", "babylm-2023", "babylm-2025"],
         typer.Option(help="The rules of scoring."),
@@ -26,24 +26,45 @@ def evaluate(
         Literal["logits", "probabilities"] | None,
         typer.Option(help="Score the ensemble of the models too, pooled in this way."),
     ] = None,
+    precision: Annotated[
+        Literal["auto", "bf16", "fp32"],
+        typer.Option(help="Of the products; auto is bf16 where the hardware has it."),
+    ] = "auto",
     limit: Annotated[int | None, typer.Option(min=1, help="Pairs a paradigm, at most.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write every figure here, as JSON.", callback=in_a_folder)
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Write or add to a BabyLM hand-in: .jsonl (2023) or .json (2024, 2025)."),
+    ] = None,
 ) -> None:
     """Score models on minimal pairs: which of two sentences do they find more probable?"""
     from babyllama.evaluation.conventions import convention as rules_of
-    from babyllama.evaluation.evaluate import check_out, suite_folder
+    from babyllama.evaluation.evaluate import check_out
     from babyllama.evaluation.evaluate import evaluate as score_models
+    from babyllama.evaluation.submission import check_hand_in, pair_subtasks, write_submission
+    from babyllama.evaluation.suites import suite_folder
     from babyllama.store import write_json
 
     if out:
         check_out(out)
-    rules = rules_of(convention, prefix)
-    found = score_models(models, suite_folder(suite), rules, limit=limit, pool=pool)
+    folder = suite_folder(suite)
+    if predictions:
+        check_hand_in(predictions, folder, models, limit)
+    found = score_models(
+        models,
+        folder,
+        rules_of(convention, prefix),
+        limit=limit,
+        pool=pool,
+        precision=precision,
+    )
     console().print(found.table())
     if out:
         write_json(out, found.rows())
+    if predictions:
+        write_submission(predictions, pair_subtasks(folder, found.chosen[str(models[0])]))
 
 
 @app.command()
@@ -64,24 +85,37 @@ def compare(
     correlate: Annotated[
         bool, typer.Option("--correlate", help="Rank correlation of loss and score instead.")
     ] = False,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="Mean and deviation over runs of one recipe instead.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the figures here as JSON.", callback=in_a_folder)
     ] = None,
 ) -> None:
     """Compare models of finished runs, first minus second, with intervals."""
+    from babyllama.errors import RecipeError
     from babyllama.evaluation.comparing import comparison, correlation
+    from babyllama.evaluation.comparing import seeds as over_seeds
     from babyllama.evaluation.comparing.comparison_tables import (
         comparison_blocks,
         correlation_blocks,
+        seed_blocks,
     )
     from babyllama.store import write_json
+
+    if seeds and correlate:
+        raise RecipeError("--seeds and --correlate exclude each other: give one of them")
 
     if out:
         from babyllama.evaluation.evaluate import check_out
 
         check_out(out)
-    if correlate:
-        correlation.check_all_models(model, models)
+    if seeds:
+        comparison.check_all_models("--seeds", model, models)
+        study = over_seeds.study_seeds(runs, suite=suite, over=over)
+        blocks, figures = seed_blocks(study), over_seeds.to_json(study)
+    elif correlate:
+        comparison.check_all_models("--correlate", model, models)
         ranks = correlation.correlate(runs, suite=suite, over=over)
         blocks, figures = correlation_blocks(ranks), correlation.to_json(ranks)
     else:

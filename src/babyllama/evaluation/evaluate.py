@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from rich.table import Table
 from rich.text import Text
@@ -16,17 +18,21 @@ from babyllama.devices import pick_device, prepare_torch, resolve_precision
 from babyllama.distillation.loss import Pool
 from babyllama.distillation.teachers import Teachers
 from babyllama.errors import RecipeError
+from babyllama.evaluation.baselines import described, kinds, score_sentences
 from babyllama.evaluation.conventions import Convention
 from babyllama.evaluation.minimal_pairs import (
+    Pair,
     Paradigm,
+    choices,
     read_suite,
     sentences,
     suite_digest,
     summarise,
 )
-from babyllama.evaluation.scoring import encode, ensemble_scorer, score, too_long
+from babyllama.evaluation.scorers import ensemble_scorer
+from babyllama.evaluation.scoring import encode, score, too_long
 from babyllama.models.architectures import longest_input
-from babyllama.models.folders import folder_digest, load_model
+from babyllama.models.folders import Kind, folder_digest, load_model, model_kind
 from babyllama.tokens.tokenizer import load_tokenizer, tokenizer_rules
 
 
@@ -42,22 +48,34 @@ class Evaluation:
     data_digest: str
     scores: Mapping[str, Mapping[str, Any]]
     """Model -> what `summarise` gives."""
+    chosen: Mapping[str, Mapping[Pair, str]]
+    """Model -> pair -> the sentence that it finds more probable."""
     model_digests: Mapping[str, str]
+    kinds: Mapping[str, Kind]
+    """Folder -> kind of its model."""
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a figure, macro means first; every row says how it was scored."""
-        told = self.convention.described(self.precision)
-        shared = {
-            "suite": self.suite,
-            "convention": ", ".join(f"{key} {value}" for key, value in told.items()),
-            "limit": self.limit,
-            "data_sha256": self.data_digest,
-        }
         return [
-            {"model": model, **figure, **shared, "model_sha256": self.model_digests[model]}
-            for model, summary in self.scores.items()
-            for figure in _figures(summary)
+            {
+                "model": model,
+                **figure,
+                "suite": self.suite,
+                "convention": ", ".join(f"{key} {value}" for key, value in told.items()),
+                "limit": self.limit,
+                "data_sha256": self.data_digest,
+                "model_sha256": self.model_digests[model],
+            }
+            for model, told in self._told().items()
+            for figure in _figures(self.scores[model])
         ]
+
+    def _told(self) -> dict[str, dict[str, str]]:
+        """Model -> how it was scored; an ensemble is one of causal models."""
+        return {
+            model: described(self.kinds.get(model, "causal"), self.convention, self.precision)
+            for model in self.scores
+        }
 
     def table(self) -> Table:
         """The macro means, the convention's headline first, and every phenomenon, in %."""
@@ -71,6 +89,10 @@ class Evaluation:
         table.add_column("accuracy in %")
         for model in self.scores:
             table.add_column(Text(model), justify="right", overflow="fold")
+        ways = [told.get("scored_by", "log-probability") for told in self._told().values()]
+        if any(kind != "causal" for kind in self.kinds.values()):
+            table.caption = Text(f"{told}; prefix and precision are those of causal models")
+            table.add_row("scored by", *map(Text, ways), end_section=True)
         columns = [_lines(summary, self.convention.headline) for summary in self.scores.values()]
         for label in columns[0]:
             table.add_row(Text(label), *(column[label] for column in columns))
@@ -108,21 +130,6 @@ def _lines(summary: Mapping[str, Any], headline: str) -> dict[str, str]:
     }
 
 
-def suite_folder(name: str, fetched: Path = Path("data")) -> Path:
-    """A suite by its folder, or by the name under which it was fetched.
-
-    Raises:
-        RecipeError: there is no such folder.
-    """
-    for folder in (Path(name), fetched / name):
-        if folder.is_dir():
-            return folder
-    raise RecipeError(
-        f"suite {name}: neither {name} nor {fetched / name} is a folder: give a folder of pair"
-        " files, or get one with babyllama fetch"
-    )
-
-
 def check_out(file: Path) -> None:
     """Refuse a place for the results before hours of scoring.
 
@@ -151,6 +158,7 @@ def evaluate(
             together, or a sentence longer than a model's positions.
         CorruptDataError: a bad pair file, or a folder that holds no model.
     """
+    found = kinds(folders, convention, pooled=bool(pool))
     groups = _groups(folders, pool)
     device = pick_device("auto")
     prepare_torch(device, None)
@@ -161,15 +169,17 @@ def evaluate(
         together = "\n".join(digests.values())
         digests[_pooled(pool)] = hashlib.sha256(together.encode()).hexdigest()
     score_one = partial(_score, pairs, convention, pool or "logits", precision=exact, device=device)
-    scores = {name: score_one(members) for name, members in groups.items()}
+    answers = {name: score_one(members) for name, members in groups.items()}
     return Evaluation(
         suite=suite.resolve().name,
         convention=convention,
         precision=exact,
         limit=limit,
         data_digest=suite_digest(suite),
-        scores=scores,
+        scores={name: summarise(pairs, each, convention.ties) for name, each in answers.items()},
+        chosen={name: choices(pairs, each) for name, each in answers.items()},
         model_digests=digests,
+        kinds=found,
     )
 
 
@@ -207,15 +217,17 @@ def _score(
     *,
     precision: str,
     device: torch.device,
-) -> dict[str, Any]:
-    """What `summarise` gives for pooled models, or for a model alone."""
-    tokenizer = load_tokenizer(members[0])
+) -> npt.NDArray[np.float64]:
+    """The score of every sentence of a suite by pooled models, or by a model alone."""
     texts = sentences(pairs)
+    if (kind := model_kind(members[0])) != "causal":
+        return score_sentences(members[0], kind, texts, convention, device)
+    tokenizer = load_tokenizer(members[0])
     rows = encode(tokenizer, texts, convention.prefix, leading_space=convention.leading_space)
     ensemble = Teachers({str(folder): load_model(folder) for folder in members}).to(device)
     for name, model in ensemble.models.items():
         _check_fits(name, model, texts, rows)
-    scores = score(
+    return score(
         ensemble_scorer(ensemble, pool, precision),
         rows,
         vocabulary=len(tokenizer),
@@ -223,7 +235,6 @@ def _score(
         device=device,
         normalise=convention.normalise,
     )
-    return summarise(pairs, scores, convention.ties)
 
 
 def _check_fits(

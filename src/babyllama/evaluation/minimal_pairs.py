@@ -21,6 +21,8 @@ from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.evaluation.conventions import Ties
 from babyllama.store import file_digest
 
+Pair = tuple[str, str]
+"""(good, bad)"""
 TIE_COUNTS: Mapping[Ties, float] = {"half": 0.5, "good": 1.0}
 # BLiMP's articles count its 13th label, s-selection, as argument structure: 12 phenomena.
 SAME_PHENOMENON = {"s-selection": "argument_structure"}
@@ -32,8 +34,7 @@ class Paradigm:
 
     name: str
     phenomenon: str
-    pairs: Sequence[tuple[str, str]]
-    """(good, bad)"""
+    pairs: Sequence[Pair]
 
 
 def read_suite(folder: Path) -> list[Paradigm]:
@@ -56,6 +57,18 @@ def read_suite(folder: Path) -> list[Paradigm]:
             found[paradigm.name] = path
             suite.append(paradigm)
     return suite
+
+
+def read_pairs(folder: Path) -> dict[str, list[Pair]]:
+    """File, without its ending -> its pairs in the order of its lines, whatever their `UID`.
+
+    Raises:
+        RecipeError, CorruptDataError: as `read_suite`.
+    """
+    return {
+        path.stem: [(row["sentence_good"], row["sentence_bad"]) for row in _read_rows(path)]
+        for path in _pair_files(folder)
+    }
 
 
 def _pair_files(folder: Path) -> list[Path]:
@@ -125,6 +138,16 @@ def _read_row(path: Path, number: int, line: str) -> dict[str, Any]:
 def sentences(suite: Sequence[Paradigm]) -> list[str]:
     """Every sentence of a suite: good and bad in turn, in order."""
     return [text for paradigm in suite for pair in paradigm.pairs for text in pair]
+
+
+def choices(suite: Sequence[Paradigm], scores: npt.NDArray[np.float64]) -> dict[Pair, str]:
+    """Pair -> the sentence that scores higher, from the scores of `sentences(suite)`.
+
+    Of two that score the same it is the good one, as in the pipelines of BabyLM.
+    """
+    pairs = [pair for paradigm in suite for pair in paradigm.pairs]
+    good = scores[0::2] >= scores[1::2]
+    return {pair: pair[0 if first else 1] for pair, first in zip(pairs, good, strict=True)}
 
 
 def summarise(

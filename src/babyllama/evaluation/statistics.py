@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, spearmanr
+from scipy.stats import norm, spearmanr, t
 
 from babyllama.seeds import generator
 
@@ -173,6 +173,44 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float]:
     mean = math.fsum(values) / len(values)
     deviation = np.std(values, ddof=1) if len(values) > 1 else math.nan
     return mean, float(deviation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanOverSeeds:
+    """The mean of one difference over n seeds, with Student's interval and p-value.
+
+    A single value, and values that do not vary at all, have no interval: it is nan, and p too.
+    """
+
+    mean: float
+    standard_error: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+    @property
+    def reading(self) -> str:
+        """What the interval allows to be said: higher, lower, or not told apart."""
+        return "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
+
+
+def mean_over_seeds(values: Sequence[float]) -> MeanOverSeeds:
+    """The mean of [n] values, its standard error, the 95 % t interval and the two-sided p.
+
+    The standard error is the deviation over sqrt(n); t has n - 1 degrees of freedom. The values
+    are taken as drawn from a normal distribution: with few seeds nothing else can be done.
+    """
+    n = len(values)
+    mean, deviation = over_seeds(values)
+    error = deviation / math.sqrt(n)
+    reach = p = math.nan
+    if deviation > ROUNDING:
+        reach = error * float(t.ppf((1 + LEVEL) / 2, n - 1))
+        p = 2 * float(t.sf(abs(mean) / error, n - 1))
+    return MeanOverSeeds(
+        mean=mean, standard_error=error, low=mean - reach, high=mean + reach, p=p, n=n
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,20 +12,27 @@ is `nan`.
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from babyllama.errors import CorruptDataError, RecipeError
-from babyllama.evaluation.scoring import model_scorer, prefix_ids, token_scores, too_long
+from babyllama.evaluation.scorers import Scorer, model_scorer
+from babyllama.evaluation.scoring import prefix_ids, token_scores, too_long
+from babyllama.evaluation.trees import Batch
 from babyllama.models.architectures import longest_input
 from babyllama.recipe import Prefix
 from babyllama.tokens.tokenizer import plain_encoder
 
+Alignment = Literal["before", "same-position"]
+"""Which prediction a token is looked up in: the one made before it is read, which is its surprisal,
+or the one made after, which is the surprisal of the same token coming once more."""
 BLOCK = 1000
 """Lines that are held at a time."""
 
@@ -58,7 +65,11 @@ def read_lines(file: Path) -> list[list[str]]:
 
 
 def surprisals(
-    model: PreTrainedModel, tokenizer: Any, lines: Sequence[Sequence[str]], prefix: Prefix
+    model: PreTrainedModel,
+    tokenizer: Any,
+    lines: Sequence[Sequence[str]],
+    prefix: Prefix,
+    alignment: Alignment = "before",
 ) -> Iterator[Word]:
     """The words of lines, in order, each line by itself; a line without words gives none.
 
@@ -73,18 +84,34 @@ def surprisals(
         texts = [" ".join(words) for _, words in block]
         encodings = encoder.encode_batch(texts, add_special_tokens=False)
         rows = [(*start, *encoding.ids) for encoding in encodings]
+        if alignment == "same-position":  # one more, so that the last token is read too
+            rows = [(*row, row[-1]) for row in rows]
         if long := too_long(texts, rows, positions):
             raise RecipeError(f"{long}, and the model has {positions}: break that line in two")
         scores = token_scores(
-            scorer, rows, vocabulary=len(tokenizer), positions=positions, device=model.device
+            _aligned(scorer, alignment),
+            rows,
+            vocabulary=len(tokenizer),
+            positions=positions,
+            device=model.device,
         )
         for (number, words), encoding, nats in zip(block, encodings, scores, strict=True):
-            own = nats[max(0, len(start) - 1) :]
-            if not start:
-                own = np.concatenate(([math.nan], own))
+            unread = [math.nan] if alignment == "before" and not start else []
+            own = np.concatenate((unread, nats))[-len(encoding.ids) :]
             bits = _by_word(words, encoding.offsets, own / -math.log(2))
             for index, (text, each) in enumerate(zip(words, bits, strict=True), 1):
                 yield Word(number, index, text, each)
+
+
+def _aligned(scorer: Scorer, alignment: Alignment) -> Scorer:
+    """A scorer of the tokens that follow, or of the tokens at which it reads."""
+    if alignment == "before":
+        return scorer
+
+    def nats(batch: Batch) -> Tensor:
+        return scorer.nats(replace(batch, follows=batch.ids.flatten()[batch.reads]))
+
+    return Scorer(nats, trees=scorer.trees)
 
 
 def _by_word(

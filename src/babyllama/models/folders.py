@@ -1,18 +1,37 @@
-"""Models as plain Hugging Face folders: `AutoModelForCausalLM.from_pretrained` reads them."""
+"""Models as plain Hugging Face folders: `AutoModelForCausalLM.from_pretrained` reads them.
+
+Folders of masked models and encoder-decoders are read too, by what their configuration says.
+"""
 
 import hashlib
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils.logging import disable_progress_bar
 
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
+from babyllama.models.architectures import CAUSAL
 from babyllama.store import file_digest
 from babyllama.tokens.tokenizer import load_tokenizer, reason_of, tokenizer_rules
+
+Kind = Literal["causal", "masked", "encoder-decoder"]
+"""What a model predicts: the next token, a masked one, or the tokens of a masked span."""
+READERS: dict[Kind, Any] = {
+    "causal": AutoModelForCausalLM,
+    "masked": AutoModelForMaskedLM,
+    "encoder-decoder": AutoModelForSeq2SeqLM,
+}
 
 
 def save_model(model: PreTrainedModel, tokenizer: Path, folder: Path) -> None:
@@ -28,34 +47,64 @@ def _copy_tokenizer(tokenizer: Path, folder: Path) -> None:
         shutil.copyfile(path, folder / path.name)
 
 
-def load_model(folder: Path) -> PreTrainedModel:
-    """A causal model in float32 from a folder, from nowhere else.
+def load_model(folder: Path, kind: Kind = "causal") -> PreTrainedModel:
+    """A model in float32 from a folder, from nowhere else.
 
     Raises:
-        RecipeError: the folder is missing.
-        CorruptDataError: it holds no causal model that transformers can read, or not all of one.
+        RecipeError: the folder is missing, or its model is of another kind.
+        CorruptDataError: it holds no model that transformers can read, or not all of one.
     """
     if not folder.is_dir():
         raise RecipeError(f"model folder {folder} does not exist: check the path")
     disable_progress_bar()
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        found, (model, report) = _read_model(folder, kind)
     except Exception as error:
         reason = reason_of(error)
-        raise CorruptDataError(f"{folder} holds no causal model as safetensors: {reason}") from None
+        raise CorruptDataError(f"{folder} holds no {kind} model as safetensors: {reason}") from None
+    if found != kind:
+        raise RecipeError(
+            f"{folder} holds a model of the kind {found}, which only babyllama evaluate takes:"
+            f" give a {kind} model"
+        )
     # transformers fills what is missing with random numbers.
-    model, report = loaded
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"]))[:300]
         raise CorruptDataError(f"{folder} lacks weights of the model it describes: {missing}")
     return cast(PreTrainedModel, model)
+
+
+def _read_model(folder: Path, kind: Kind) -> tuple[Kind, tuple[Any, Any]]:
+    """The kind that a folder holds and, where it is the wanted one, the model and its report."""
+    own: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    found = _kind(AutoConfig.from_pretrained(str(folder), **own))
+    if found != kind:
+        return found, (None, None)
+    return found, READERS[kind].from_pretrained(
+        str(folder),
+        dtype=torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
+        **own,
+    )
+
+
+def model_kind(folder: Path) -> Kind:
+    """What the model in a folder predicts, by its configuration.
+
+    Raises:
+        RecipeError: the folder is missing.
+        CorruptDataError: its configuration cannot be read.
+    """
+    return _kind(load_config(folder))
+
+
+def _kind(config: Any) -> Kind:
+    """BERT and its kin are causal models too: their flag says which of the two was trained."""
+    if getattr(config, "is_encoder_decoder", False):
+        return "encoder-decoder"
+    both_ways = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return "masked" if both_ways and not any(getattr(config, k, 0) for k in CAUSAL) else "causal"
 
 
 def load_config(folder: Path) -> Any:

@@ -1,5 +1,6 @@
 """A causal model as features and a linear head, where it is one."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -9,8 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from babyllama.models.attention import takes_truth_values
+
 # Logits of a chunk: a million in float32 are 4 MiB on a CPU, more where kernels are wider.
 CHUNK_LOGITS = {"cpu": 1 << 20, "cuda": 1 << 26}
+# From so many rows on, products are as fast as they get, and adding one [V, D] costs little.
+PRODUCT_ROWS = 512
 
 
 class Readout(NamedTuple):
@@ -29,11 +34,14 @@ class Readout(NamedTuple):
         """V."""
         return (self.features if self.weight is None else self.weight.T).shape[-1]
 
+    def products(self, rows: slice) -> Tensor:
+        """Logits [n, V] of some rows, in the type of the features."""
+        part = self.features[rows]
+        return part if self.weight is None else functional.linear(part, self.weight, self.bias)
+
     def logits(self, rows: slice) -> Tensor:
         """Logits [n, V] of some rows, in float32 at least."""
-        part = self.features[rows]
-        if self.weight is not None:
-            part = functional.linear(part, self.weight, self.bias)
+        part = self.products(rows)
         return part if part.dtype == torch.float64 else part.float()
 
     def to(self, dtype: torch.dtype) -> "Readout":
@@ -46,24 +54,64 @@ def chunk_logits(device_type: str) -> int:
     return CHUNK_LOGITS.get(device_type, 1 << 24)
 
 
-def row_chunks(readout: Readout) -> Iterator[slice]:
-    """Rows in parts whose logits fit a processor's cache."""
-    size = max(1, chunk_logits(readout.features.device.type) // readout.vocabulary)
-    for begin in range(0, len(readout.features), size):
-        yield slice(begin, begin + size)
+def row_chunks(readout: Readout, rows: int | None = None) -> Iterator[slice]:
+    """So many rows, by default all, in equal parts whose logits fit a processor's cache."""
+    yield from _parts(len(readout.features) if rows is None else rows, _chunk_rows(readout))
+
+
+def row_blocks(readout: Readout) -> Iterator[slice]:
+    """All rows in equal parts that are large enough for products."""
+    yield from _parts(len(readout.features), max(PRODUCT_ROWS, _chunk_rows(readout)))
+
+
+def _chunk_rows(readout: Readout) -> int:
+    return max(1, chunk_logits(readout.features.device.type) // readout.vocabulary)
+
+
+def _parts(rows: int, most: int) -> Iterator[slice]:
+    """As few slices as hold at most so many rows each, none more than a few rows shorter."""
+    size = math.ceil(rows / max(1, math.ceil(rows / most)))
+    for begin in range(0, rows, max(1, size)):
+        yield slice(begin, min(rows, begin + size))
 
 
 _LINEAR_HEAD: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
-def read_out(model: PreTrainedModel, input_ids: Tensor) -> Readout:
-    """Features [B*T, D] and head of a model on a batch [B, T]; see `Readout`."""
+def read_out(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    *,
+    positions: Tensor | None = None,
+    ancestors: Tensor | None = None,
+) -> Readout:
+    """Features [B*T, D] and head of a model on a batch [B, T]; see `Readout`.
+
+    Args:
+        model: A causal model.
+        input_ids: [B, T].
+        positions: [B, T], where a token's place in its row is not its position.
+        ancestors: [B, 1, T, T], true where a token (row) looks at another (column); by default at
+            all before it.
+    """
+    given: dict[str, Tensor] = {}
+    if positions is not None:
+        given["position_ids"] = positions
+    if ancestors is not None:
+        given["attention_mask"] = _mask(model, ancestors)
     if not has_linear_head(model):
-        logits = model(input_ids=input_ids, use_cache=False).logits
+        logits = model(input_ids=input_ids, use_cache=False, **given).logits
         return Readout(logits.flatten(0, 1))
-    hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    hidden = model.base_model(input_ids=input_ids, use_cache=False, **given).last_hidden_state
     head = model.get_output_embeddings()
     return Readout(hidden.flatten(0, 1), head.weight, head.bias)
+
+
+def _mask(model: PreTrainedModel, ancestors: Tensor) -> Tensor:
+    """A mask in the form that the model's attention takes: truth values, or what is added."""
+    if takes_truth_values(model):
+        return ancestors
+    return torch.where(ancestors, 0.0, torch.finfo(torch.float32).min)
 
 
 def has_linear_head(model: PreTrainedModel) -> bool:

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +14,14 @@ from babyllama.evaluation.comparing.answers import read_answers
 from babyllama.evaluation.comparing.comparison import compare, to_json
 from babyllama.evaluation.comparing.comparison_tables import comparison_blocks
 from babyllama.evaluation.comparing.correlation import correlate
-from babyllama.evaluation.minimal_pairs import Paradigm, summarise
+from babyllama.evaluation.minimal_pairs import Paradigm
 from babyllama.evaluation.statistics import holm
 from babyllama.report.results import read_results
 from babyllama.report.summary import compare as held_against_control
 from babyllama.report.summary import comparison_table, summary
-from babyllama.rundir import SCORE_FILES, RunDirectory
+from babyllama.rundir import SCORE_FILES
+from made_runs import add_model, items
 from tiny import babyllama
-
-SUITE = [
-    Paradigm(name, phenomenon, [("good", "bad")] * size)
-    for name, phenomenon, size in (("one", "x", 120), ("two", "x", 60), ("three", "y", 100))
-]
-CONVENTION = {"name": "babyllama", "prefix": "newline", "ties": "half", "precision": "fp32"}
-TOKENS = {"chunk_length": 16, "validation_chunks": 8}
-
-
-def items(accuracy: float, seed: int = 0, pairs: int = 280) -> np.ndarray:
-    """Log-probabilities of good and bad; the same seed misses the same pairs first."""
-    good = np.random.default_rng(seed).random(pairs)
-    return np.stack([accuracy - good, np.zeros(pairs)], axis=1)
-
-
-def add_model(
-    run: Path,
-    name: str,
-    /,
-    scores: np.ndarray,
-    *,
-    loss: float | None = None,
-    pairs: str = "p1",
-    tokens: str = "t1",
-    suite: str = "blimp",
-    **convention: str,
-) -> None:
-    """Scores as the pipeline leaves them, and what validation found."""
-    artifact = run.parent / ".store" / f"scores-{run.name}-{name}-{suite}"
-    artifact.mkdir(parents=True)
-    said = {**CONVENTION, **convention}
-    found = {"convention": said, **summarise(SUITE, scores.flatten(), said["ties"])}
-    (artifact / "scores.json").write_text(json.dumps(found))
-    np.save(artifact / "items.npy", scores)
-    write_manifest(artifact, {f"suites/{suite}": pairs})
-    RunDirectory(run).link(f"scores/{name}/{suite}", artifact)
-    if loss is not None:
-        folder = run / "models" / name
-        folder.mkdir(parents=True)
-        validation = {"cross_entropy": loss, "bits_per_byte": loss / 3}
-        (folder / "training.json").write_text(json.dumps({"validation": validation}))
-        write_manifest(folder, {"tokens": tokens})
-
-
-def write_manifest(folder: Path, inputs: dict[str, str]) -> None:
-    found = {"files": {}, "seconds": 1, "inputs": inputs, "settings": TOKENS}
-    (folder / "manifest.json").write_text(json.dumps(found))
 
 
 @pytest.fixture
@@ -262,7 +215,7 @@ def test_a_comparison_that_cannot_be_meant(
 
 def test_a_paradigm_of_one_pair_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
     suite = [Paradigm("one", "x", [("a", "b")] * 9), Paradigm("two", "x", [("a", "b")])]
-    monkeypatch.setattr(sys.modules[__name__], "SUITE", suite)
+    monkeypatch.setattr("made_runs.SUITE", suite)
     for run in ("a", "b"):
         add_model(tmp_path / run, "student", items(0.5, pairs=10))
     with pytest.raises(BabyllamaError, match="paradigm two has a single pair"):

@@ -53,8 +53,10 @@ class Answers:
         return {key: value for key, value in self.convention.items() if key not in labels}
 
 
-def read_answers(scores: Path) -> Answers | None:
+def read_answers(scores: Path, suite: str | None = None) -> Answers | None:
     """The answers behind `scores/<model>/<suite>.json`; none where `<suite>.items.npy` is missing.
+
+    `suite` is its name where the file has another, as that of a checkpoint.
 
     Raises:
         CorruptDataError: a file that is not what the pipeline writes, or accuracies that the
@@ -73,7 +75,7 @@ def read_answers(scores: Path) -> Answers | None:
             phenomena=tuple(str(row["phenomenon"]) for row in rows),
             sizes=tuple(int(row["n"]) for row in rows),
             convention=convention,
-            pairs=_fingerprint(artifact, scores.stem),
+            pairs=_fingerprint(artifact, suite or scores.stem),
             scores=artifact,
         )
         stated = [float(row["accuracy"]) for row in rows]

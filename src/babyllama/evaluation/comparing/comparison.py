@@ -50,6 +50,11 @@ class Side:
         """The model's folder; an ensemble has none."""
         return self.run.path / "models" / self.model
 
+    @property
+    def weights(self) -> Any:
+        """What tells its weights from those of other models."""
+        return weights_in(self.folder)
+
     def scores(self, suite: str) -> Path:
         """The file with its accuracies on a suite."""
         return self.run.path / "scores" / self.model / f"{suite}.json"
@@ -65,7 +70,7 @@ class Side:
         Raises:
             BabyllamaError: scores of an older version, which has not kept the answers.
         """
-        found = read_answers(self.scores(suite))
+        found = read_answers(self.scores(suite), suite)
         if found is None:
             raise BabyllamaError(
                 f"{self.run.path}: the scores of {self.model} on {suite} have no {suite}.items.npy:"
@@ -82,9 +87,29 @@ class Side:
 
     def validated_on(self) -> Any:
         """What decides the validation subset: the tokens, and how they are cut."""
-        manifest = read_manifest(self.folder)
-        cut = ("chunk_length", "validation_chunks")
-        return manifest["inputs"].get("tokens"), *(manifest["settings"].get(key) for key in cut)
+        return validation_subset(self.folder)
+
+
+def validation_subset(artifact: Path) -> Any:
+    """The tokens that an artifact was validated on, and how they were cut, by its manifest."""
+    manifest = read_manifest(artifact)
+    cut = ("chunk_length", "validation_chunks")
+    return manifest["inputs"].get("tokens"), *(manifest["settings"].get(key) for key in cut)
+
+
+def weights_in(artifact: Path, below: str = "") -> Any:
+    """The digests of the weights that lie directly below a place in a model's artifact.
+
+    The place itself where its manifest names no weights.
+    """
+    files = read_manifest(artifact)["files"].items()
+    here = {name.removeprefix(below): file for name, file in files if name.startswith(below)}
+    found = {name: file["sha256"] for name, file in here.items() if _is_weights(name)}
+    return tuple(sorted(found.items())) or (artifact / below).resolve()
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith(".safetensors") and "/" not in name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +190,16 @@ def compare(
         validation=tuple(_validation(a, b) for a, b in differing),
         same=same,
     )
+
+
+def check_all_models(option: str, *chosen: object) -> None:
+    """Refuse a choice of models beside an option that is about all of them.
+
+    Raises:
+        RecipeError: some were chosen.
+    """
+    if any(chosen):
+        raise RecipeError(f"{option} is over all models of the runs: leave out --model, --models")
 
 
 def open_runs(runs: Sequence[Path]) -> list[Run]:

@@ -1,5 +1,6 @@
 """Comparisons and correlations as tables and sentences for a terminal."""
 
+import math
 from collections.abc import Iterable, Iterator
 
 from rich.markup import escape
@@ -7,6 +8,7 @@ from rich.table import Table
 
 from babyllama.evaluation.comparing.comparison import Comparison, Row, Side, Validation
 from babyllama.evaluation.comparing.correlation import Correlation
+from babyllama.evaluation.comparing.seeds import CROSS_ENTROPY, SeedStudy
 from babyllama.evaluation.statistics import RESAMPLES
 
 READING = (
@@ -21,7 +23,14 @@ NO_INTERVAL = (
 RANKS = (
     "A negative rho says that a lower cross-entropy goes with a higher accuracy. Interval: Fisher's"
     " z with the standard error of Bonett and Wright. It takes models as independent; those that"
-    " share teachers or settings are not quite."
+    " share teachers or settings are not quite, and checkpoints of one training far less: with them"
+    " the interval is too narrow."
+)
+
+SEEDS = (
+    "Interval and p: Student's t over the seeds, with n - 1 degrees of freedom; p (Holm): corrected"
+    " for the rows shown. They say what other seeds would give on the same pairs; differences that"
+    " do not vary have no interval."
 )
 
 
@@ -49,13 +58,71 @@ def correlation_blocks(correlation: Correlation) -> Iterator[Table | str]:
         )
     yield table
     found = correlation.found
+    saved = sum(point.words is not None for point in correlation.points)
+    parts = f" ({found.n - saved} models, {saved} saved checkpoints)" if saved else " models"
     yield (
         f"Spearman's rho between cross-entropy and accuracy on {correlation.suite} (macro over"
         f" {correlation.over}): {found.rho:+.2f}, 95 % interval {found.low:+.2f} to"
-        f" {found.high:+.2f}, n = {found.n} models"
+        f" {found.high:+.2f}, n = {found.n}{parts}"
         f"{': no correlation is shown.' if found.low <= 0 <= found.high else '.'}"
     )
     yield RANKS
+
+
+def seed_blocks(study: SeedStudy) -> Iterator[Table | str]:
+    """The means over seeds, the differences between distilled and control, how to read them."""
+    models = _table(
+        f"{len(study.runs)} runs of one recipe: mean ± deviation over seeds",
+        ("model", "figure", "mean ± deviation", "n"),
+    )
+    for spread in study.spreads:
+        mean, deviation = spread.mean_and_deviation
+        cells = (_figure(mean, spread.figure), _figure(deviation, spread.figure))
+        models.add_row(
+            escape(spread.model), _label(spread.figure), " ± ".join(cells), str(len(spread.values))
+        )
+    yield models
+    if study.differences:
+        yield _seed_differences(study)
+    yield f"{SEEDS} Accuracies: macro over {study.over}, in %."
+
+
+def _seed_differences(study: SeedStudy) -> Table:
+    columns = ("models", "figure", "mean", "standard error", "95 % interval", "n")
+    table = _table("Distilled minus control, run by run", (*columns, "p", "p (Holm)", "verdict"))
+    for row in study.differences:
+        mean, error, low, high = (
+            _figure(value, row.figure, sign)
+            for value, sign in (
+                (row.found.mean, "+"),
+                (row.found.standard_error, ""),
+                (row.found.low, "+"),
+                (row.found.high, "+"),
+            )
+        )
+        table.add_row(
+            f"{escape(row.distilled)} - {escape(row.control)}",
+            _label(row.figure),
+            mean,
+            error,
+            f"{low} to {high}",
+            str(row.found.n),
+            "–" if math.isnan(row.found.p) else f"{row.found.p:.4f}",
+            f"{row.p_holm:.4f}",
+            row.verdict,
+        )
+    return table
+
+
+def _label(figure: str) -> str:
+    return "nats/token" if figure == CROSS_ENTROPY else f"{escape(figure)}, %"
+
+
+def _figure(value: float, figure: str, sign: str = "") -> str:
+    """Nats with four digits, accuracies in %."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:{sign}.4f}" if figure == CROSS_ENTROPY else f"{100 * value:{sign}.2f}"
 
 
 def _scores(found: Comparison) -> Table:

@@ -1,13 +1,14 @@
-"""Does the validation loss rank models as a suite of minimal pairs does?"""
+"""Does the validation loss rank models, and saved checkpoints of them, as a suite does?"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from babyllama.errors import BabyllamaError, RecipeError
+from babyllama.errors import BabyllamaError
 from babyllama.evaluation.comparing.answers import unlike
-from babyllama.evaluation.comparing.comparison import Over, Side, open_runs
+from babyllama.evaluation.comparing.comparison import Over, Run, Side, open_runs
+from babyllama.evaluation.comparing.milestones import Milestone, milestones
 from babyllama.evaluation.statistics import RankCorrelation, rank_correlation
 
 FEWEST = 4
@@ -16,11 +17,19 @@ FEWEST = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One model: nats per token on the validation text, and an accuracy between 0 and 1."""
+    """One model, or one of its saved checkpoints.
+
+    Nats per token on the validation text, and an accuracy between 0 and 1.
+    """
 
     side: Side
     cross_entropy: float
     accuracy: float
+
+    @property
+    def words(self) -> int | None:
+        """What a saved checkpoint had seen; none for a model."""
+        return self.side.words if isinstance(self.side, Milestone) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,22 +50,23 @@ def correlate(
 ) -> Correlation:
     """Correlate validation cross-entropy with the macro accuracy on a suite, by ranks.
 
-    A model that several runs share counts once. Without `suite` it is the one called blimp, or
-    the only one there is.
+    Over all models of the runs and the checkpoints that they have scored (`evaluation.checkpoints`
+    in the recipe). Weights that are there several times, as those of a model that runs share,
+    count once. Without `suite` it is the one called blimp, or the only one there is.
 
     Raises:
         RecipeError: no runs with scores.
         BabyllamaError: fewer than four models with both figures, figures that are not of the same
             validation tokens, pairs and convention, or no difference between the models.
     """
-    models = [Side(run, name) for run in open_runs(runs) for name in run.scored()]
+    models = [side for run in open_runs(runs) for side in _sides(run)]
     chosen = suite or _default_suite(models)
     measured = [*_once(side for side in models if chosen in side.suites())]
     sides = [side for side in measured if "cross_entropy" in side.validation()]
     if len(sides) < FEWEST:
         raise BabyllamaError(
-            f"--correlate: {len(sides)} models with a validation cross-entropy and scores on"
-            f" {chosen}, expected at least {FEWEST}: give more runs"
+            f"--correlate: {len(sides)} models and checkpoints with a validation cross-entropy and"
+            f" scores on {chosen}, expected at least {FEWEST}: give more runs"
         )
     answers = [side.answers(chosen) for side in sides]
     for side, theirs in zip(sides, answers, strict=True):
@@ -81,14 +91,9 @@ def correlate(
     )
 
 
-def check_all_models(*chosen: object) -> None:
-    """Refuse a choice of models: a correlation is over all of them.
-
-    Raises:
-        RecipeError: some were chosen.
-    """
-    if any(chosen):
-        raise RecipeError("--correlate is over all models of the runs: leave out --model, --models")
+def _sides(run: Run) -> Iterator[Side]:
+    yield from (Side(run, name) for name in run.scored())
+    yield from milestones(run)
 
 
 def _default_suite(models: Sequence[Side]) -> str:
@@ -102,12 +107,11 @@ def _default_suite(models: Sequence[Side]) -> str:
 
 
 def _once(sides: Iterator[Side]) -> Iterator[Side]:
-    """Every trained model once, whichever runs link to it; an ensemble has no validation."""
+    """All weights once, whatever they are called in the runs; an ensemble has no validation."""
     found = set()
     for side in sides:
-        place = side.folder.resolve()
-        if side.folder.is_dir() and place not in found:
-            found.add(place)
+        if side.folder.is_dir() and side.weights not in found:
+            found.add(side.weights)
             yield side
 
 
@@ -136,6 +140,7 @@ def to_json(correlation: Correlation) -> dict[str, Any]:
             {
                 "run": point.side.run.name,
                 "model": point.side.model,
+                "words": point.words,
                 "cross_entropy": point.cross_entropy,
                 "accuracy": point.accuracy,
             }

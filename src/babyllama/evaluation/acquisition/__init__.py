@@ -1,0 +1,1 @@
+"""Age of acquisition: does a model's surprisal tell when children learn a word?"""

@@ -1,0 +1,1 @@
+"""(Super)GLUE and MSGS: a classifier trained on each task, measured on its reported items."""

@@ -1,0 +1,339 @@
+"""Models on tasks: what is made, what is kept, what is made again, what is refused."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from babyllama.errors import CorruptDataError, DivergedError, RecipeError, StoppedError
+from babyllama.evaluation.finetuning import job as job_module
+from babyllama.evaluation.finetuning import suite as module
+from babyllama.evaluation.finetuning.classifier import Classifier
+from babyllama.evaluation.finetuning.encoding import encode
+from babyllama.evaluation.finetuning.files import read_task
+from babyllama.evaluation.finetuning.job import Choices
+from babyllama.evaluation.finetuning.results import Finetuning, read_result
+from babyllama.evaluation.finetuning.splits import held_out
+from babyllama.evaluation.finetuning.suite import check_complete
+from babyllama.evaluation.finetuning.tasks import TASKS, metric_value, resolve_tasks
+from babyllama.evaluation.finetuning.training import Fit, _Loop
+from babyllama.evaluation.finetuning.tuning import GRID
+from babyllama.models.folders import folder_digest, save_model
+from babyllama.tokens.tokenizer import load_tokenizer
+from tiny import babyllama
+
+from .conftest import QUICK
+
+Build = Callable[..., PreTrainedModel]
+Run = Callable[..., Finetuning]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "preset", lambda *_: QUICK)
+
+
+@pytest.fixture
+def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tries: two learning rates."""
+    monkeypatch.setitem(GRID, "learning_rate", (1, 3))
+    monkeypatch.setitem(GRID, "max_epochs", (1,))
+    monkeypatch.setitem(GRID, "batch_size", (1,))
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The trainings that are run, by label."""
+    labels: list[str] = []
+    plain = job_module.fit
+
+    def counted(*arguments: Any, label: str, **rest: Any) -> Fit:
+        labels.append(label)
+        return plain(*arguments, label=label, **rest)
+
+    monkeypatch.setattr(job_module, "fit", counted)
+    return labels
+
+
+@pytest.fixture
+def run(pretrained: Path, tasks_folder: Path, tmp_path: Path) -> Run:
+    def tuned(*names: str, models: Any = None, data: Path = tasks_folder, **choices: Any) -> Any:
+        given = Choices(precision="fp32", **choices)
+        folders = models or [pretrained]
+        return module.finetune(folders, resolve_tasks(names), data, tmp_path / "out", given)
+
+    return tuned
+
+
+def files(folder: Path) -> dict[str, int]:
+    """Name -> when it was written, of every result."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("tiny-*/*.json")}
+
+
+def test_a_result_is_the_score_of_the_trained_classifier(
+    run: Run, pretrained: Path, tasks_folder: Path, tmp_path: Path
+) -> None:
+    result = run("MV", save_models=True).results[0]
+    (file,) = (tmp_path / "out").glob("tiny-*/MV-seed-12-*.json")
+    assert read_result(file) == replace(result, labels=[*result.labels])
+    data, tokenizer = read_task(TASKS["MV"], tasks_folder), load_tokenizer(pretrained)
+    model = AutoModelForSequenceClassification.from_pretrained(file.with_suffix(""))
+    predicted = [
+        int(model(torch.tensor([row])).logits.argmax())
+        for row in encode(load_tokenizer(file.with_suffix("")), TASKS["MV"], data.reported, 32)
+    ]
+    assert [each["pred"] for each in result.predictions] == predicted
+    assert [each["id"] for each in result.predictions] == [each.id for each in data.reported]
+    counted = [at for at, example in enumerate(data.reported) if example.scored]
+    gold = [data.reported[at].label for at in counted]
+    assert result.value == metric_value("mcc", gold, [predicted[at] for at in counted])
+    assert (result.n, result.training_n, result.selection_n) == (8, 18, 2)
+    assert result.model_sha256 == folder_digest(pretrained)
+    assert result.data_sha256 == data.digest
+    assert len(tokenizer) == 275
+
+
+def test_rows_of_all_that_was_asked_for_are_written(run: Run, tmp_path: Path) -> None:
+    found = run("rte", "boolq", "MV")
+    rows = json.loads((tmp_path / "out" / "rows.json").read_text())
+    assert rows == json.loads(json.dumps(found.rows()))
+    assert [row["task"] for row in rows] == ["rte", "MV", "mean/glue", "mean/msgs", "boolq"]
+    assert "boolq has no training file" in rows[-1]["not_run"]
+
+
+def test_the_reported_items_are_read_once_and_last(
+    run: Run,
+    small_grid: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tasks_folder: Path,
+    pretrained: Path,
+) -> None:
+    data, tokenizer = read_task(TASKS["rte"], tasks_folder), load_tokenizer(pretrained)
+    _, out = held_out(data.train, 0.1, QUICK.seed)
+    selection = set(encode(tokenizer, TASKS["rte"], out, 32))
+    # The tiny files share texts: the reported ones get others.
+    changed = [replace(each, parts=(f"x{each.id}", each.parts[1])) for each in data.reported]
+    reported = set(encode(tokenizer, TASKS["rte"], changed, 32))
+    monkeypatch.setattr(module, "read_task", lambda *_, **__: replace(data, reported=changed))
+    seen: list[set[Any]] = []
+    plain = Classifier.logits
+
+    def watched(self: Classifier, rows: Any) -> torch.Tensor:
+        seen.append(set(rows))
+        return plain(self, rows)
+
+    monkeypatch.setattr(Classifier, "logits", watched)
+    run("rte", tune=True)
+    touched = [at for at, rows in enumerate(seen) if rows & reported]
+    assert touched == [len(seen) - 1]
+    assert seen[-1] == reported
+    assert sum(rows == selection for rows in seen) >= 6
+
+
+def test_selection_on_the_reported_items_is_done_and_marked(run: Run) -> None:
+    result = run("MV", selection="reported").results[0]
+    assert (result.selection, result.selection_n, result.training_n) == ("reported", 8, 20)
+    assert result.value == pytest.approx(max(each["score"] for each in result.curve))
+    honest = run("MV").results[0]
+    assert (honest.selection, honest.selection_n) == ("held-out", 2)
+    assert honest.fingerprint != result.fingerprint
+
+
+def test_what_is_done_is_not_made_again(run: Run, fits: list[str], tmp_path: Path) -> None:
+    first = run("rte", "MV")
+    assert fits == ["tiny rte seed 12", "tiny MV seed 12"]
+    before = files(tmp_path)
+    assert run("rte", "MV").rows() == first.rows()
+    assert len(fits) == 2
+    next((tmp_path / "out").glob("tiny-*/rte-*.json")).unlink()
+    assert run("rte", "MV").rows() == first.rows()
+    assert fits[2:] == ["tiny rte seed 12"]
+    kept = {name: when for name, when in before.items() if "MV" in name}
+    assert kept.items() <= files(tmp_path).items()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"limit": 6}, {"selection": "reported"}, {"seeds": (3,)}, {"tune": True}],
+    ids=str,
+)
+@pytest.mark.usefixtures("small_grid")
+def test_another_choice_is_another_result_and_the_first_stays(
+    run: Run, fits: list[str], tmp_path: Path, change: dict[str, Any]
+) -> None:
+    trainings = 4 if "tune" in change else 2
+    run("MV")
+    before = files(tmp_path)
+    run("MV", **change)
+    assert len(fits) == trainings
+    assert before.items() <= files(tmp_path).items()
+    run("MV")
+    run("MV", **change)
+    assert len(fits) == trainings
+
+
+def test_other_data_is_made_anew(
+    run: Run, fits: list[str], tasks_folder: Path, tmp_path: Path
+) -> None:
+    run("MV")
+    data = shutil.copytree(tasks_folder, tmp_path / "data")
+    file = data / "main_verb_control" / "train.jsonl"
+    file.write_text(file.read_text().replace("heron", "reeds"))
+    run("MV", data=data)
+    assert len(fits) == 2
+
+
+def test_models_of_one_name_keep_apart_and_one_model_under_two_names_is_one(
+    run: Run, fits: list[str], pretrained: Path, tmp_path: Path, build: Build
+) -> None:
+    first = run("MV").results[0]
+    other, copy = tmp_path / "other" / "tiny", tmp_path / "copy" / "tiny"
+    save_model(build("llama", seed=2), pretrained, other)
+    shutil.copytree(pretrained, copy)
+    found = run("MV", models=[pretrained, other, copy])
+    assert len(fits) == 2
+    assert [each.model for each in found.results] == [str(pretrained), str(other), str(copy)]
+    assert found.results[2] == replace(found.results[0], model=str(copy))
+    assert found.results[0] == replace(first)
+    assert found.results[1].model_sha256 != first.model_sha256
+
+
+def test_mnli_mm_is_scored_with_the_classifier_of_mnli(
+    run: Run, fits: list[str], tmp_path: Path
+) -> None:
+    found = run("mnli", "mnli_mm")
+    assert fits == ["tiny mnli seed 12"]
+    assert [(each.task, each.n) for each in found.results] == [("mnli", 9), ("mnli_mm", 12)]
+    assert found.results[0].best == found.results[1].best
+    alone = run("mnli_mm")
+    assert len(fits) == 1
+    assert alone.results == found.results[1:]
+
+
+def test_a_task_with_reported_items_alone_is_split_if_asked(run: Run) -> None:
+    assert not run("boolq").results
+    result = run("boolq", split_reported=True).results[0]
+    assert result.split_of_reported
+    assert result.training_n + result.selection_n + result.n == 10
+
+
+def test_seeds_are_trained_each(run: Run, fits: list[str]) -> None:
+    found = run("MV", seeds=(1, 2))
+    assert fits == ["tiny MV seed 1", "tiny MV seed 2"]
+    assert [each.seed for each in found.results] == [1, 2]
+    assert found.results[0].curve != found.results[1].curve
+
+
+def test_tuning_tries_the_grid_once_for_all_seeds_and_draws_it(
+    run: Run, small_grid: None, fits: list[str], tmp_path: Path
+) -> None:
+    found = run("MV", tune=True, seeds=(1, 2))
+    assert len(fits) == 2 + 2
+    best = found.results[0].tuning
+    assert best is not None
+    assert len(best["tries"]) == 2
+    assert all(each["curve"] for each in best["tries"])
+    assert [{**each.settings, "seed": 1} for each in found.results] == [best["best"]] * 2
+    assert found.results[0].best["score"] == max(each["best"]["score"] for each in best["tries"])
+    (picture,) = (tmp_path / "out").glob("tiny-*/MV-tuning-*.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_stopped_suite_keeps_what_is_done_and_goes_on(
+    run: Run, fits: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(_Loop, "update", _stopping(_Loop.update, in_label="MV"))
+        with pytest.raises(StoppedError, match="the finished tasks are kept"):
+            run("rte", "MV")
+    assert [name.split("-")[0] for name in files(tmp_path)] == ["rte"]
+    run("rte", "MV")
+    assert fits == ["tiny rte seed 12", "tiny MV seed 12", "tiny MV seed 12"]
+
+
+def _stopping(update: Any, in_label: str) -> Any:
+    def step(self: _Loop, number: int) -> None:
+        update(self, number)
+        if in_label in self.label:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return step
+
+
+def test_a_diverged_task_is_listed_and_the_others_are_made(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = job_module.fit
+
+    def diverging(*arguments: Any, label: str, **rest: Any) -> Fit:
+        if "rte" in label:
+            raise DivergedError(f"{label} diverged at step 2")
+        return plain(*arguments, label=label, **rest)
+
+    monkeypatch.setattr(job_module, "fit", diverging)
+    found = run("rte", "MV")
+    assert [each.task for each in found.results] == ["MV"]
+    assert [(each.task, each.reason) for each in found.not_run] == [
+        ("rte", "tiny rte seed 12 diverged at step 2")
+    ]
+    with pytest.raises(DivergedError, match=r"diverged: rte \(.*tiny\); all others are done"):
+        check_complete(found)
+    check_complete(replace(found, not_run=[]))
+
+
+def test_without_memory_the_batch_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Fit:
+        raise MemoryError
+
+    monkeypatch.setattr(job_module, "fit", full)
+    with pytest.raises(Exception, match="tiny MV seed 12: out of memory with batches of 8"):
+        run("MV")
+
+
+def refusals() -> Iterator[tuple[dict[str, Any], str]]:
+    yield {"models": [Path("none")]}, "model folder none does not exist: check the path"
+    yield {"seeds": (1, 1)}, "one is named twice"
+    yield {"data": Path("none")}, "data folder none does not exist"
+
+
+@pytest.mark.parametrize(("given", "message"), [*refusals()])
+def test_what_cannot_be_meant_is_refused(run: Run, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run("MV", **given)
+
+
+def test_a_model_that_cannot_be_used_is_refused_before_another_is_trained(
+    run: Run, fits: list[str], pretrained: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(pretrained, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CorruptDataError, match="broken holds no model that can be a classifier"):
+        run("MV", models=[pretrained, broken])
+    assert not fits
+
+
+def test_a_model_is_named_once_and_results_go_into_a_folder(
+    run: Run, pretrained: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match="is named twice: name it once"):
+        run("MV", models=[pretrained, pretrained])
+    (tmp_path / "out").touch()
+    with pytest.raises(RecipeError, match="out is a file: name a folder"):
+        run("MV")
+
+
+def test_the_command_prints_the_table(pretrained: Path, tasks_folder: Path, tmp_path: Path) -> None:
+    options = ["--data", tasks_folder, "--limit", 4, "--out", "out", "--tasks", "MV"]
+    command = babyllama(tmp_path, "finetune", pretrained, *options, "--tasks", "boolq")
+    assert command.code == 0, command.err
+    assert "not run: boolq: boolq has no training file" in command.out
+    assert "MV" in command.out
+    assert "making tiny MV seed 12" in command.err
