@@ -64,7 +64,7 @@ def trainer(recipe: Recipe, *, distilled: bool) -> Trainer:
         seed=1,
         precision=resolve_precision("auto", device),
         device=device,
-        teachers=teachers,
+        signal=teachers,
         distillation=model.distillation if distilled else None,
     )
     return Trainer(job, Path())

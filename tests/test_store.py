@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from babyllama import store as stores
 from babyllama.errors import BabyllamaError, CorruptDataError
-from babyllama.store import MANIFEST, Identity, Store, file_digest, read_manifest
+from babyllama.store import MANIFEST, Identity, Store, file_digest, read_manifest, verify
 
 IDENTITY = Identity("corpus", 1, {"words": 5, "clean": True}, {"text": "abc"})
 HOLD = """\
@@ -252,6 +253,47 @@ def test_a_lock_on_a_file_that_is_gone_from_its_place_does_not_count(
     monkeypatch.setattr("fcntl.flock", lambda *_: lock.unlink())
     with pytest.raises(BabyllamaError, match="being made by another process"):
         store.make(IDENTITY, never)
+
+
+def test_verifying_finds_a_changed_byte_by_the_name_of_its_file(store: Store) -> None:
+    folder = store.make(IDENTITY, write())
+    verify(folder)
+    (folder / "inner" / "text").write_text("hellp")
+    for _ in range(2):
+        with pytest.raises(CorruptDataError, match=r"inner/text does not have the sha256 of its"):
+            verify(folder)
+
+
+def test_verifying_reads_only_what_changed_since_the_last_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(out: Path, partial: Path) -> None:
+        for name in ("a", "b"):
+            (out / name).write_text(name)
+
+    folder, taken = store.make(IDENTITY, build), list[str]()
+    monkeypatch.setattr(
+        stores, "file_digest", lambda path: (taken.append(path.name), file_digest(path))[1]
+    )
+    verify(folder)
+    assert taken == ["a", "b"]
+    verify(folder)
+    assert taken == ["a", "b"]
+    (folder / "b").write_text("b")
+    verify(folder)
+    assert taken == ["a", "b", "b"]
+    assert store.has(IDENTITY)
+
+
+def test_a_store_that_is_only_read_can_be_verified(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    folder = store.make(IDENTITY, write())
+    monkeypatch.setattr(stores, "write_json", refuse)
+    verify(folder)
 
 
 def test_json_is_written_for_people(store: Store) -> None:

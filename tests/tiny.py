@@ -60,9 +60,13 @@ EVERY_CLEANER = {
 EVERY_DISTILLATION = {
     "temperature": 3.0,
     "ce_weight": 0.25,
-    "pool": "probabilities",
+    "pool": "logits",
     "kl_reduction": "sequence",
     "teacher_weights": {"llama": 2.0, "gpt2": 1.0},
+    "signal": "low-rank",
+    "cache_angle": 3.0,
+    "cache_rank": 5,
+    "cache_offsets": 3,
 }
 
 _forkserver = multiprocessing.get_context("forkserver")
@@ -172,6 +176,7 @@ def full_recipe(data: Path) -> dict[str, Any]:
     raw["evaluation"] |= {"prefix": "<s>", "convention": "lm-eval", "checkpoints": False}
     raw["evaluation"]["suites"]["generated"] = "builtin:paradigms"
     raw["report"]["sample_temperature"] = 0.5
+    raw["runtime"]["compile"] = "off"
     return raw
 
 

@@ -1,6 +1,7 @@
 """`babyllama run --dry-run`: what a run would do, and about what it would cost."""
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from babyllama.pipeline import check_models
 from babyllama.plan import Stage, active_teachers, plan, training_order
 from babyllama.recipe import Recipe, Training
 from babyllama.rundir import RunDirectory, recipe_yaml, why_stale
+from babyllama.signals import reads_cache, signal_bytes, signal_grid
 from babyllama.store import Store
 from babyllama.training.health import StopRequest
 from babyllama.training.memory import WEIGHT, Conditions, free_memory, micro_batch, training_bytes
@@ -49,6 +51,18 @@ class Cost:
     """Bytes of weights, gradients, optimiser, activations, logits and teachers."""
 
 
+@dataclass(frozen=True)
+class SignalCost:
+    """What a kept signal would take."""
+
+    stage: str
+    kind: str
+    tokens: int
+    bytes: int
+    """At most, where the rank is not known yet."""
+    flops: float
+
+
 def print_estimate(recipe: Recipe, run_dir: Path) -> None:
     """Print the resolved recipe, what is up to date, and an estimate of time and memory."""
     check_models(recipe)
@@ -64,7 +78,11 @@ def print_estimate(recipe: Recipe, run_dir: Path) -> None:
     done = {stage.name for stage in stages if store.has(stage.identity)}
     rate = matmul_rate(recipe)
     console.print(_cost_table(costs, done, rate))
+    signals = signal_costs(recipe, stages, tokens)
+    if signals:
+        console.print(_signal_table(signals, done, rate, run_dir))
     left = sum(cost.flops for cost in costs if f"models/{cost.name}" not in done) / rate
+    left += sum(cost.flops for cost in signals if cost.stage not in done) / rate
     known = "counted" if measured else "estimated from the size of the text"
     console.print(
         f"training tokens an epoch: {tokens:,} ({known}); training left: about {minutes(left)}"
@@ -95,15 +113,39 @@ def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
     chunk, training = recipe.tokens.chunk_length, model.training
     steps = training.epochs * (tokens // chunk // training.batch_size)
     seen = steps * training.batch_size * chunk
-    teachers = [outline(recipe, teacher) for teacher in active_teachers(model)]
+    run = [] if reads_cache(model) else active_teachers(model)
+    teachers = [outline(recipe, teacher) for teacher in run]
     per_token = training_flops_per_token(network, chunk)
     per_token += sum(forward_flops_per_token(teacher, chunk) for teacher in teachers)
-    memory = _memory(recipe, training, network, teachers)
+    kept = reads_cache(model) and model.distillation
+    readouts = 1 if kept and kept.signal == "low-rank" else len(active_teachers(model))
+    memory = _memory(recipe, training, network, teachers, readouts)
     return Cost(name, parameters, seen, steps, seen * per_token, memory)
 
 
+def signal_costs(recipe: Recipe, stages: list[Stage], tokens: int) -> list[SignalCost]:
+    """Disk and operations of every kept signal, on a corpus of so many tokens."""
+    found = []
+    for stage in stages:
+        room, _, name = stage.name.partition("/")
+        if room == "signal":
+            model, length = recipe.models[name], recipe.tokens.chunk_length
+            teachers = [outline(recipe, teacher) for teacher in model.teachers]
+            dev = length * recipe.tokens.validation_chunks
+            grid = signal_grid(recipe, model, train_tokens=tokens, dev_tokens=dev)
+            size = signal_bytes(recipe, model, grid, teachers, least=False)
+            flops = sum(forward_flops_per_token(teacher, length) for teacher in teachers)
+            kind = stage.identity.settings["kind"]
+            found.append(SignalCost(stage.name, kind, grid.tokens, size, grid.tokens * flops))
+    return found
+
+
 def _memory(
-    recipe: Recipe, training: Training, network: PreTrainedModel, teachers: list[PreTrainedModel]
+    recipe: Recipe,
+    training: Training,
+    network: PreTrainedModel,
+    teachers: list[PreTrainedModel],
+    readouts: int,
 ) -> float:
     """Bytes that a training holds at most, with the micro-batch that it would take here."""
     device = pick_device(recipe.runtime.device)
@@ -111,7 +153,7 @@ def _memory(
         positions=recipe.tokens.chunk_length,
         precision=resolve_precision(training.precision, device),
         device=device,
-        teachers=len(teachers),
+        teachers=readouts,
     )
     frozen = WEIGHT * sum(map(parameter_count, teachers))
     free = free_memory(device)
@@ -159,5 +201,22 @@ def _cost_table(costs: list[Cost], done: set[str], rate: float) -> Table:
             f"{cost.steps:,}",
             "done" if finished else f"about {minutes(cost.flops / rate)}",
             f"about {cost.memory / 2**30:.2f} GiB",
+        )
+    return table
+
+
+def _signal_table(costs: list[SignalCost], done: set[str], rate: float, run_dir: Path) -> Table:
+    place = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free / 2**20
+    table = Table("kept signal", "kind", "tokens", "time", "disk", caption=f"free: {free:,.0f} MiB")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for cost in costs:
+        table.add_row(
+            cost.stage,
+            cost.kind,
+            f"{cost.tokens:,}",
+            "done" if cost.stage in done else f"about {minutes(cost.flops / rate)}",
+            f"{'at most' if cost.kind == 'low-rank' else 'about'} {cost.bytes / 2**20:,.0f} MiB",
         )
     return table

@@ -10,6 +10,8 @@ from typing import Any
 
 from babyllama.builders import chunk_order, model_seed, outline
 from babyllama.devices import pick_device, prepare_torch
+from babyllama.distillation.caching.certificate import Certificate
+from babyllama.distillation.caching.header import read_header
 from babyllama.errors import BabyllamaError, RecipeError, StoppedError
 from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.minimal_pairs import read_suite, sentences
@@ -20,6 +22,7 @@ from babyllama.plan import Stage, outside_suites, plan
 from babyllama.recipe import Recipe
 from babyllama.report.page import write_report
 from babyllama.rundir import RunDirectory, why_stale
+from babyllama.signals import check_signal_space
 from babyllama.store import Store
 from babyllama.tokens.packing import read_packed
 from babyllama.tokens.tokenizer import load_tokenizer
@@ -91,11 +94,13 @@ def _bring_up_to_date(
         if not store.has(stage.identity):
             if not checked and stage.name.startswith(TRAINED):
                 check_inputs(recipe, folders)
+                _check_space(recipe, store, stages, folders["tokens"])
                 checked = True
             directory.write_status("running", stage=stage.name)
             make_stage(store, stage, why_stale(stage, previous.get(stage.name)), say)
             made.add(stage.name)
             _say_whether_healthy(recipe, stage, store.path(stage.identity), say)
+            _say_how_exact(stage, store.path(stage.identity), say)
         else:
             say(f"up to date {stage.name}")
         folders[stage.name] = store.path(stage.identity)
@@ -117,6 +122,16 @@ def _say_whether_healthy(recipe: Recipe, stage: Stage, folder: Path, say: Say) -
     if room == "models" and recipe.models[name].teachers:
         means = last_epoch_means(folder / "log.jsonl")
         say(f"           last epoch: {judgement(means, recipe.models[name].healthy)}")
+
+
+def _say_how_exact(stage: Stage, folder: Path, say: Say) -> None:
+    """For a kept signal, its certificate."""
+    if stage.name.startswith("signal/"):
+        header = read_header(folder)
+        rank = f" of rank {header['rank']}" if header["rank"] else ""
+        certificates = "; ".join(str(Certificate(**row)) for row in header["certificate"])
+        say(f"           {header['kind']}{rank}, {header['bytes_per_token']:g} bytes a token")
+        say(f"           gradients off by {certificates}")
 
 
 def make_stage(store: Store, stage: Stage, reason: str, say: Say) -> None:
@@ -186,6 +201,16 @@ def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
     for suite in recipe.evaluation.suites:
         pairs = folders.get(f"suites/{suite}") or outside[suite]
         _check_sentences(recipe, suite, pairs, loaded, positions)
+
+
+def _check_space(recipe: Recipe, store: Store, stages: list[Stage], tokens: Path) -> None:
+    """Refuse a cache that the disk has no room for before its teachers are trained."""
+    for stage in stages:
+        room, _, name = stage.name.partition("/")
+        if room == "signal" and not store.has(stage.identity):
+            teachers = [outline(recipe, teacher) for teacher in recipe.models[name].teachers]
+            if not store.partial(stage.identity).exists():
+                check_signal_space(recipe, name, tokens=tokens, teachers=teachers, store=store.root)
 
 
 def _check_sentences(

@@ -240,9 +240,8 @@ class _Planner:
 
     def _add_signal(self, name: str, model: Model) -> str:
         """The stage of the cache that a student reads: its own, or that of one before it."""
-        inputs = self.inputs(
-            "tokens", "tokenizer", *(f"models/{t}" for t in sorted(model.teachers))
-        )
+        taught = (f"models/{teacher}" for teacher in sorted(model.teachers))
+        inputs = self.inputs("corpus", "tokenizer", "tokens", *taught)
         tokens, folders = self.path("tokens"), self._model_folders(model.teachers)
         stage = f"signal/{name}"
         self.add(

@@ -208,12 +208,14 @@ class Distillation(Section):
     """Whether the teachers are run in every step, or once, and what is kept of them then."""
     cache_angle: PositiveFloat = 2.0
     """Degrees between exact and cached gradient above which a kept signal is refused."""
+    cache_rank: PositiveInt | None = None
+    """Numbers a token of `low-rank`; by default as few as the angle allows."""
     cache_offsets: PositiveInt = 2
     """With a kept signal and `training.random_offsets`: so many offsets, which come in turn."""
 
     def of_loss(self) -> dict[str, Any]:
         """The settings that a student's loss depends on, wherever its signal comes from."""
-        kept = {"signal", "cache_angle", "cache_offsets"}
+        kept = {"signal", "cache_angle", "cache_rank", "cache_offsets"}
         return {key: value for key, value in self.effective().items() if key not in kept}
 
 

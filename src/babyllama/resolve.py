@@ -166,6 +166,8 @@ def resolve(raw: Raw) -> Recipe:
         _check_healthy(name, model)
         _warn_of_idle_teachers(name, model)
         _warn_of_idle_training(name, model)
+        _check_signal(name, model)
+        _warn_of_idle_signal(name, model)
     _warn_of_idle_checkpoints(recipe)
     _warn_of_ignored(shared, raw["models"])
     return recipe
@@ -308,6 +310,28 @@ def _warn_of_idle_training(name: str, model: Model) -> None:
         _warn(f"{key}.final_learning_rate has", "its schedule is constant")
     if training.keep == "last" and training.select_by != Training().select_by:
         _warn(f"{key}.select_by has", "it keeps the last weights")
+
+
+def _check_signal(name: str, model: Model) -> None:
+    settings = model.distillation
+    if settings and settings.signal == "low-rank" and settings.pool != "logits":
+        raise RecipeError(
+            f"models.{name}.distillation.signal: low-rank holds the logit pool alone, and pool is"
+            f" {settings.pool}: take hidden-int8, hidden-fp16 or online"
+        )
+
+
+def _warn_of_idle_signal(name: str, model: Model) -> None:
+    given, plain, key = model.distillation, Distillation(), f"models.{name}.distillation"
+    if not given or not model.training:
+        return
+    if given.signal == "online" and given.cache_angle != plain.cache_angle:
+        _warn(f"{key}.cache_angle has", "the teachers are run online")
+    if given.signal != "low-rank" and given.cache_rank:
+        _warn(f"{key}.cache_rank has", "its signal is not low-rank")
+    kept = given.signal != "online" and model.training.random_offsets
+    if given.cache_offsets != plain.cache_offsets and not kept:
+        _warn(f"{key}.cache_offsets has", "it takes a kept signal and training.random_offsets")
 
 
 def _warn_of_idle_checkpoints(recipe: Recipe) -> None:

@@ -1,18 +1,21 @@
 """The kept signal of a recipe's students: which cache each reads, how it is made and opened."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from transformers import PreTrainedModel
 
 from babyllama.devices import pick_device, resolve_precision
 from babyllama.distillation.caching.build import Request, Workshop, build_cache
 from babyllama.distillation.caching.codes import Kind
 from babyllama.distillation.caching.grid import Grid, cached_offsets
+from babyllama.distillation.caching.low_rank import RANK_STEP
 from babyllama.distillation.caching.source import CachedSignal, Wish
+from babyllama.distillation.caching.space import cache_bytes, check_space
 from babyllama.distillation.teachers import Teachers
 from babyllama.models.costs import forward_flops_per_token
 from babyllama.models.folders import load_model
@@ -76,6 +79,7 @@ def signal_settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     if model.distillation.signal == "low-rank":
         settings["teacher_weights"] = teacher_shares(model)
         settings["angle"] = model.distillation.cache_angle
+        settings["rank"] = model.distillation.cache_rank
     return settings
 
 
@@ -93,6 +97,30 @@ def signal_grid(recipe: Recipe, model: Model, *, train_tokens: int, dev_tokens: 
         grid_offsets(recipe, model),
         tuple(dev.tolist()),
     )
+
+
+def signal_bytes(
+    recipe: Recipe, model: Model, grid: Grid, teachers: Sequence[PreTrainedModel], *, least: bool
+) -> int:
+    """What the cache of a model takes: of low rank, before it is built, the least or the most."""
+    assert model.distillation
+    heads = [teacher.get_output_embeddings().weight for teacher in teachers]
+    rank = model.distillation.cache_rank or (RANK_STEP if least else None)
+    kind, widths = cast(Kind, model.distillation.signal), [head.shape[1] for head in heads]
+    return cache_bytes(kind, grid, widths, recipe.tokenizer.vocabulary, rank)
+
+
+def check_signal_space(
+    recipe: Recipe, name: str, *, tokens: Path, teachers: Sequence[PreTrainedModel], store: Path
+) -> None:
+    """Hold the cache of the student `name` against the free disk, before teachers are trained.
+
+    Raises:
+        BabyllamaError: it does not fit.
+    """
+    model = recipe.models[name]
+    needed = signal_bytes(recipe, model, _grid_of(recipe, model, tokens), teachers, least=True)
+    check_space(store, needed, key=f"models.{name}.distillation.signal")
 
 
 def _grid_of(recipe: Recipe, model: Model, tokens: Path) -> Grid:
@@ -131,6 +159,7 @@ def make_signal(
         made_from=made_from,
         weights=shares if low_rank else dict.fromkeys(shares, 1.0),
         angle=model.distillation.cache_angle,
+        rank=model.distillation.cache_rank,
         precision=precision,
         seed=recipe.corpus.seed,
     )

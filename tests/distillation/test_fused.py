@@ -10,6 +10,7 @@ from torch import Tensor
 from babyllama.distillation import fused
 from babyllama.distillation.fused import fused_loss
 from babyllama.distillation.loss import distillation_loss
+from babyllama.errors import RecipeError
 from babyllama.models import readout
 from babyllama.models.readout import Readout
 from babyllama.tokens.batches import IGNORED, Counts
@@ -20,8 +21,9 @@ COUNTS = Counts(tokens=40, sequences=8)  # of a larger step that this micro-batc
 
 @pytest.fixture(autouse=True)
 def several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of 5 rows, so that 15 rows are three of them."""
-    monkeypatch.setitem(readout.CHUNK_LOGITS, "cpu", 5 * VOCABULARY)
+    """Blocks of 8 rows in chunks of 3, so that 15 rows are two of them, unequal."""
+    monkeypatch.setitem(readout.CHUNK_LOGITS, "cpu", 3 * VOCABULARY)
+    monkeypatch.setattr(readout, "PRODUCT_ROWS", 8)
 
 
 def case(dtype: torch.dtype, *, bias: bool) -> tuple[list[Tensor], Tensor, list[Readout]]:
@@ -98,22 +100,116 @@ def test_ids_that_teachers_rule_out_leave_value_and_gradient_those_of_the_dense_
     )
 
 
+EDGES: dict[str, dict[str, object]] = {
+    "as it is": {},
+    "cold": {"temperature": 0.5},
+    "at one": {"temperature": 1.0},
+    "hot": {"temperature": 8.0},
+    "KL alone": {"ce_weight": 0.0},
+    "cross-entropy alone": {"ce_weight": 1.0},
+    "three teachers": {"teachers": 3, "teacher_weights": [1.0, 3.0, 0.5]},
+    "one teacher": {"teachers": 1},
+    "no bias": {"bias": False},
+    "weights": {"ce_weights": 1, "kl_weights": 1},
+    "one token": {"rows": slice(2, 3)},
+    "nothing predicted": {"rows": slice(4, 5)},
+}
+
+
+def edge(name: str, dtype: torch.dtype) -> tuple[list[Tensor], Tensor, list[Readout], dict]:
+    """Student, labels [N], teachers, and the settings that both losses take."""
+    chosen = {"temperature": 2.0, "ce_weight": 0.3, "teachers": 2, "bias": True} | EDGES[name]
+    student, labels, teachers = case(dtype, bias=bool(chosen.pop("bias")))
+    rows, number = chosen.pop("rows", slice(None)), chosen.pop("teachers")
+    student[0] = student[0].detach()[rows].requires_grad_()
+    taught = [*teachers, teachers[0]._replace(features=teachers[0].features.flip(0))][:number]
+    for key in ("ce_weights", "kl_weights"):
+        if key in chosen:
+            chosen[key] = torch.rand(BATCH * TIME, dtype=dtype).round(decimals=1)
+    taught = [t._replace(features=t.features[rows]) for t in taught]
+    return student, labels.flatten()[rows], taught, chosen | {"counts": COUNTS}
+
+
+@pytest.mark.parametrize("pool", ["logits", "probabilities"])
 @pytest.mark.parametrize("reduction", ["token", "sequence"])
-def test_gradient_passes_gradcheck(reduction: str) -> None:
-    student, labels, teachers = case(torch.float64, bias=True)
+@pytest.mark.parametrize("name", EDGES)
+def test_gradient_passes_gradcheck_and_float32_is_the_dense_loss_at_every_edge(
+    name: str, reduction: str, pool: str
+) -> None:
+    kind = {"pool": pool, "kl_reduction": reduction}
+    student, labels, teachers, settings = edge(name, torch.float64)
 
     def loss(*tensors: Tensor) -> Tensor:
-        return fused_loss(
-            Readout(*tensors),
-            labels.flatten(),
-            teachers,
-            counts=COUNTS,
-            temperature=2.0,
-            ce_weight=0.5,
-            kl_reduction=reduction,
-        ).loss
+        return fused_loss(Readout(*tensors), labels, teachers, **settings, **kind).loss
 
-    assert torch.autograd.gradcheck(loss, student)
+    assert torch.autograd.gradcheck(loss, student, fast_mode=name != "as it is")
+    student, labels, teachers, settings = edge(name, torch.float32)
+    ours = fused_loss(Readout(*student), labels, teachers, **settings, **kind)
+    dense_settings = {
+        k: v[None] if k.endswith("_weights") and isinstance(v, Tensor) else v
+        for k, v in settings.items()
+    }
+    dense = distillation_loss(
+        torch.nn.functional.linear(*student)[None],
+        labels[None],
+        [teacher.logits(slice(None))[None] for teacher in teachers],
+        **dense_settings,
+        **kind,
+    )
+    torch.testing.assert_close(tuple(ours), tuple(dense), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours.loss, student),
+        torch.autograd.grad(dense.loss, student),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+
+
+def test_a_tied_head_gets_both_of_its_gradients() -> None:
+    _, labels, teachers = case(torch.float64, bias=False)
+    table = torch.randn(VOCABULARY, WIDTH, dtype=torch.float64, requires_grad=True)
+    features = torch.tanh(table[torch.arange(BATCH * TIME) % VOCABULARY])
+    settings = {"counts": COUNTS, "ce_weight": 0.3, "temperature": 2.0}
+    ours = fused_loss(Readout(features, table), labels.flatten(), teachers, **settings)
+    dense = distillation_loss(
+        (features @ table.T)[None],
+        labels.flatten()[None],
+        [teacher.logits(slice(None))[None] for teacher in teachers],
+        **settings,
+    )
+    (found,) = torch.autograd.grad(ours.loss, table, retain_graph=True)
+    (expected,) = torch.autograd.grad(dense.loss, table)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_frozen_head_costs_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    (features, weight, bias), labels, _ = case(torch.float32, bias=True)
+    made: list[fused._Gradients] = []
+    add = fused._Gradients.add
+    monkeypatch.setattr(fused._Gradients, "add", lambda s, *a: (made.append(s), add(s, *a))[1])
+    frozen = Readout(features, weight.detach(), bias.detach())
+    fused_loss(frozen, labels.flatten(), counts=COUNTS).loss.backward()
+    assert features.grad is not None
+    assert made[0].weight is made[0].bias is None
+    made.clear()
+    trained = Readout(features.detach(), weight, bias.detach())
+    fused_loss(trained, labels.flatten(), counts=COUNTS).loss.backward()
+    assert weight.grad is not None
+    assert made[0].features is made[0].bias is None
+
+
+def test_float16_is_refused_by_name() -> None:
+    student, labels, teachers = case(torch.float32, bias=False)
+    refused = pytest.raises(RecipeError, match=r"float16 .* bf16 or fp32")
+    with refused, torch.autocast("cpu", torch.float16):
+        fused_loss(Readout(*student), labels.flatten(), counts=COUNTS)
+    half = Readout(*student).to(torch.float16)
+    with pytest.raises(RecipeError, match="float16"):
+        fused_loss(half, labels.flatten(), counts=COUNTS)
+    with pytest.raises(RecipeError, match="float16"):
+        fused_loss(
+            Readout(*student), labels.flatten(), [teachers[0].to(torch.float16)], counts=COUNTS
+        )
 
 
 def test_without_teachers_it_is_cross_entropy() -> None:

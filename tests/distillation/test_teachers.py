@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -6,9 +7,11 @@ from transformers import PreTrainedModel
 from babyllama.distillation.teachers import Teachers
 from babyllama.models.architectures import build_model, model_config
 from babyllama.recipe import Architecture
+from babyllama.tokens.batches import make_batch
 from dense import teacher_logits
 
 IDS = torch.arange(24).reshape(2, 12)
+BATCH = make_batch(np.arange(24, dtype=np.uint16), np.array([0, 12]), 12, "train")
 
 
 def new_model(kind: str, seed: int) -> PreTrainedModel:
@@ -29,7 +32,7 @@ def test_teachers_are_frozen_and_in_evaluation_mode(models: dict[str, PreTrained
     for model in teachers.models.values():
         assert not any(module.training for module in model.modules())
         assert not any(parameter.requires_grad for parameter in model.parameters())
-    first, second = teachers.signal(IDS), teachers.signal(IDS)
+    first, second = teachers.signal(BATCH), teachers.signal(BATCH)
     assert all(torch.equal(a.features, b.features) for a, b in zip(first, second, strict=True))
 
 
@@ -37,7 +40,7 @@ def test_the_signal_reads_out_every_teachers_logits_without_gradient(
     models: dict[str, PreTrainedModel],
 ) -> None:
     teachers = Teachers(models)
-    signal = teachers.signal(IDS)
+    signal = teachers.signal(BATCH)
     for readout, logits in zip(signal, teacher_logits(teachers, IDS), strict=True):
         assert not readout.features.requires_grad
         found = readout.logits(slice(None)).view(2, 12, 300)

@@ -17,7 +17,6 @@ from babyllama.tokens.batches import (
     Counts,
     counts,
     make_batch,
-    take_chunks,
     validation_batches,
 )
 from babyllama.tokens.packing import Ids
@@ -29,6 +28,10 @@ IDS: Ids = np.arange(103, dtype=np.uint16)
 
 def order(ids: Ids = IDS, **changes: Any) -> ChunkOrder:
     return ChunkOrder(**{"ids": ids, "chunk_length": LENGTH, "batch_size": 3, "seed": 1} | changes)
+
+
+def batch_of(rows: int) -> Batch:
+    return make_batch(IDS, np.arange(rows) * LENGTH, LENGTH, "dev")
 
 
 def epoch_rows(chunks: ChunkOrder, epoch: int) -> list[list[int]]:
@@ -68,6 +71,18 @@ def test_every_chunk_is_seen_once_an_epoch_each_time_in_another_order() -> None:
     assert len({str(rows) for rows in epochs}) == 3
 
 
+@pytest.mark.parametrize("shift", [False, True])
+def test_a_batch_knows_where_its_chunks_start(shift: bool) -> None:
+    batch = order(random_offsets=shift).batch(3, 1)
+    assert batch.split == "train"
+    assert batch.starts.tolist() == batch.input_ids[:, 0].tolist()  # the ids count from 0
+
+
+def test_given_offsets_come_in_turn() -> None:
+    chunks = order(batch_size=1, random_offsets=True, offsets=(3, 0))
+    assert [min(epoch_rows(chunks, epoch))[0] for epoch in range(5)] == [3, 0, 3, 0, 3]
+
+
 def test_what_does_not_fill_a_batch_is_left_out_and_changes_from_epoch_to_epoch() -> None:
     chunks = order(batch_size=3)
     assert (chunks.chunks, chunks.steps_per_epoch) == (20, 6)
@@ -104,7 +119,7 @@ def test_random_offsets_leave_every_epoch_with_as_many_whole_chunks(
 
 
 def test_labels_are_the_next_ids_and_the_last_is_ignored() -> None:
-    batch = make_batch(np.array([[7, 8, 9], [4, 5, 6]]))
+    batch = make_batch(IDS, np.array([7, 4]), 3, "train")
     assert batch.input_ids.tolist() == [[7, 8, 9], [4, 5, 6]]
     assert batch.labels.tolist() == [[8, 9, IGNORED], [5, 6, IGNORED]]
     assert batch.input_ids.dtype == batch.labels.dtype == torch.int64
@@ -113,17 +128,19 @@ def test_labels_are_the_next_ids_and_the_last_is_ignored() -> None:
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 def test_ids_of_either_width_keep_their_value(dtype: Any) -> None:
     top = np.iinfo(np.uint16).max
-    chunks = take_chunks(np.array([1, top, 3, 4], dtype), np.array([1, 0]), 2)
-    assert make_batch(chunks).input_ids.tolist() == [[3, 4], [1, top]]
+    batch = make_batch(np.array([1, top, 3, 4], dtype), np.array([2, 0]), 2, "train")
+    assert batch.input_ids.tolist() == [[3, 4], [1, top]]
 
 
 @settings(deadline=None)
 @given(rows=st.integers(1, 9), size=st.integers(1, 10))
 def test_micro_batches_hold_the_rows_of_the_batch_in_order(rows: int, size: int) -> None:
-    batch = make_batch(np.arange(rows * LENGTH).reshape(rows, LENGTH))
-    parts = batch.split(size)
+    batch = batch_of(rows)
+    parts = batch.micro_batches(size)
     assert torch.equal(torch.cat([part.input_ids for part in parts]), batch.input_ids)
     assert torch.equal(torch.cat([part.labels for part in parts]), batch.labels)
+    assert torch.equal(torch.cat([part.starts for part in parts]), batch.starts)
+    assert {part.split for part in parts} == {"dev"}
     assert all(len(part.labels) == size for part in parts[:-1])
     assert 1 <= len(parts[-1].labels) <= size
 
@@ -131,15 +148,15 @@ def test_micro_batches_hold_the_rows_of_the_batch_in_order(rows: int, size: int)
 @settings(deadline=None)
 @given(rows=st.integers(1, 9), size=st.integers(1, 10))
 def test_counts_of_micro_batches_add_up_to_those_of_the_step(rows: int, size: int) -> None:
-    batch = make_batch(np.arange(rows * LENGTH).reshape(rows, LENGTH))
-    parts = [counts(part) for part in batch.split(size)]
+    batch = batch_of(rows)
+    parts = [counts(part) for part in batch.micro_batches(size)]
     assert counts(batch) == Counts(tokens=rows * (LENGTH - 1), sequences=rows)
     assert counts(batch).tokens == sum(part.tokens for part in parts)
     assert counts(batch).sequences == sum(part.sequences for part in parts)
 
 
 def test_a_batch_goes_to_a_device_whole() -> None:
-    moved = make_batch(np.zeros((1, 2), np.int64)).to(torch.device("meta"))
+    moved = batch_of(1).to(torch.device("meta"))
     assert moved.input_ids.device.type == moved.labels.device.type == "meta"
 
 
@@ -159,6 +176,12 @@ def test_a_batch_larger_than_the_corpus_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"training\.batch_size: .* 21 sequences .* 20 chunks"):
         order(batch_size=21)
     assert order(batch_size=20).steps_per_epoch == 1
+
+
+def test_the_validation_subset_knows_where_its_chunks_start() -> None:
+    for batch in validation_batches(IDS, LENGTH, chunks=6, seed=1, batch_size=4):
+        assert batch.split == "dev"
+        assert batch.starts.tolist() == batch.input_ids[:, 0].tolist()
 
 
 def validation_rows(**changes: Any) -> list[list[int]]:

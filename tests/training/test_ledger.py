@@ -64,6 +64,11 @@ def test_two_models_of_one_name_are_two() -> None:
     assert totals["teacher_words_seen"] == 750 * (10 + 20 + 30)
 
 
+def test_a_cached_signal_costs_its_whole_making_once_whatever_the_steps() -> None:
+    cached = replace(LEDGER, teacher_flops_per_token=0.0, signal_flops=5e6)
+    assert [cached.totals(steps)["teacher_flops"] for steps in (1, 100)] == [5e6, 5e6]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text("{}")

@@ -26,6 +26,7 @@ def small_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU for whose logits there is room for 100 sequences, a chunk of 5 rows at a time."""
     monkeypatch.setitem(memory.LOGITS_BUDGET, "cuda", 100 * CHUNK * VOCABULARY)
     monkeypatch.setattr(memory, "chunk_logits", lambda _: 5 * VOCABULARY)
+    monkeypatch.setattr(memory, "PRODUCT_ROWS", 5)
 
 
 def gpu_micro_batch(free: float | None, model: PreTrainedModel | None = None, **asked: Any) -> int:

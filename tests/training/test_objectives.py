@@ -16,7 +16,7 @@ from babyllama.training.trainer import Job, make_objective
 
 def double(job: Job) -> Job:
     """The same job in float64."""
-    for model in [job.model, *(job.teachers.models.values() if job.teachers else ())]:
+    for model in [job.model, *(job.signal.models.values() if job.signal else ())]:
         model.double()
     return job
 
@@ -30,7 +30,7 @@ def uneven_batch(job: Job) -> Batch:
 
 
 def signal(job: Job, batch: Batch) -> Any:
-    return job.teachers.signal(batch.input_ids) if job.teachers else ()
+    return job.signal.signal(batch) if job.signal else ()
 
 
 def gradients(objective: Objective) -> dict[str, Tensor]:
@@ -67,13 +67,13 @@ def test_distillation_is_the_loss_on_logits(pool: Any, reduction: Any) -> None:
         "kl_reduction": reduction,
     }
     job = double(new_job(teachers=new_teachers(), distillation=settings))
-    assert job.teachers
-    job.teachers.weights[:] = [1.0, 3.0]
+    assert job.signal
+    job.signal.weights[:] = [1.0, 3.0]
     batch, objective = uneven_batch(job), make_objective(job)
     loss, parts = objective(batch, counts(batch), signal(job, batch))
     loss.backward()
     found = gradients(objective)
-    teachers = [m(input_ids=batch.input_ids).logits for m in job.teachers.models.values()]
+    teachers = [m(input_ids=batch.input_ids).logits for m in job.signal.models.values()]
     logits = job.model(input_ids=batch.input_ids).logits
     terms = distillation_loss(
         logits, batch.labels, teachers, **settings, teacher_weights=[1.0, 3.0]
@@ -94,7 +94,7 @@ def test_micro_batches_add_up_value_parts_and_gradient(teachers: bool, size: int
 
     def step(size: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         sums: dict[str, Tensor] = {}
-        for micro in batch.split(size):
+        for micro in batch.micro_batches(size):
             loss, parts = objective(micro, counts(batch), signal(job, micro))
             loss.backward()
             terms = parts | {"loss": loss.detach()}
@@ -134,9 +134,9 @@ def test_paper_as_released_trains_on_the_textbook_expression(wide: bool, toleran
     batch = job.order.batch(0, 0)
     loss, _ = make_objective(job)(batch, counts(batch), signal(job, batch))
 
-    assert job.teachers
+    assert job.signal
     student = job.model(input_ids=batch.input_ids).logits
-    taught = [m(input_ids=batch.input_ids).logits for m in job.teachers.models.values()]
+    taught = [m(input_ids=batch.input_ids).logits for m in job.signal.models.values()]
     soft_targets = torch.softmax(torch.stack(taught).mean(dim=0) / 2, dim=-1)
     kl = nn.KLDivLoss(reduction="batchmean")(torch.log_softmax(student / 2, dim=-1), soft_targets)
     hard = nn.CrossEntropyLoss()(student[:, :-1].flatten(0, 1), batch.input_ids[:, 1:].flatten())

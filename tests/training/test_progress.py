@@ -24,6 +24,16 @@ def test_a_line_tells_loss_speed_and_time_left(
     assert capsys.readouterr().err == line
 
 
+def test_what_has_no_loss_is_told_in_its_own_unit(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress("signal", 10_000, 1, 4_000, unit="token")
+    clock.now += 20
+    progress.update(6_000)
+    line = "  signal: token 6000/10000, 100 tokens/s, 40 s left\n"
+    assert capsys.readouterr().err == line
+
+
 def test_lines_come_now_and_then_and_at_the_end(
     clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from tiny_jobs import STEPS_PER_EPOCH, assert_equal_weights, new_job, new_model, new_teachers, run
 
+from babyllama.distillation import compiling, fused
 from babyllama.errors import IgnoredSettingWarning, StoppedError
 from babyllama.tokens.batches import Batch, ChunkOrder
 from babyllama.training import memory
@@ -122,6 +124,24 @@ def test_a_resumed_training_keeps_its_micro_batch_where_the_default_is_another(
         assert resumed.micro_batch == 1
         summary = run(resumed, work)
     assert_same_end(work, dropping_by_default, resumed, summary)
+
+
+def test_the_kernel_of_the_loss_is_recorded_and_kept_or_said_to_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here nothing is compiled: the plain function stands in for the compiled one."""
+    monkeypatch.setattr(compiling, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(compiling, "can_compile", lambda _: True)
+    monkeypatch.setattr(fused, "compiled", lambda function: function)
+    assert run(new_job(), tmp_path / "whole")["kernel"] == "compiled"
+    for asked, changed in (("auto", False), ("off", True)):
+        work = tmp_path / asked
+        with pytest.raises(StoppedError):
+            run(with_event(new_job(), MIDDLE, interrupt), work)
+        resumed = new_job(fields={"compile": asked})
+        with pytest.warns(UserWarning, match=r"compiled") if changed else nullcontext():
+            summary = run(resumed, work)
+        assert summary["kernel"] == ("plain" if changed else "compiled")
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

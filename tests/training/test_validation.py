@@ -1,5 +1,6 @@
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def result(job: Job, objective: Objective | None = None) -> dict[str, float]:
         job.validation,
         job.bytes_of_token,
         autocast=nullcontext,
-        signal=lambda ids: job.teachers.signal(ids) if job.teachers else [],
+        signal=lambda batch: job.signal.signal(batch) if job.signal else [],
         device=job.device,
     )
 
@@ -29,7 +30,8 @@ def result(job: Job, objective: Objective | None = None) -> dict[str, float]:
 def whole_subset(job: Job) -> Batch:
     """All batches as one."""
     ids = torch.cat([batch.input_ids for batch in job.validation])
-    return Batch(ids, torch.cat([batch.labels for batch in job.validation]))
+    starts = torch.cat([batch.starts for batch in job.validation])
+    return Batch(ids, torch.cat([batch.labels for batch in job.validation]), starts, "dev")
 
 
 def test_the_subset_is_more_than_one_batch_of_one_size() -> None:
@@ -52,7 +54,7 @@ def test_tokens_count_alike_in_batches_of_any_size() -> None:
     first, last = job.validation
     labels = last.labels.clone()
     labels[:, 2:] = IGNORED
-    uneven = new_job(fields={"validation": [first, Batch(last.input_ids, labels)]})
+    uneven = new_job(fields={"validation": [first, replace(last, labels=labels)]})
     batch = whole_subset(uneven)
     with torch.no_grad():
         logits = uneven.model.eval()(input_ids=batch.input_ids).logits
@@ -86,10 +88,10 @@ def test_the_objective_of_a_distilled_model_is_its_mixed_loss(reduction: Any) ->
     settings: dict[str, Any] = {"ce_weight": 0.25, "temperature": 3.0, "kl_reduction": reduction}
     job = new_job(teachers=new_teachers(), distillation=settings)
     batch = whole_subset(job)
-    assert job.teachers
+    assert job.signal
     with torch.no_grad():
         logits = job.model.eval()(input_ids=batch.input_ids).logits
-    teachers = teacher_logits(job.teachers, batch.input_ids)
+    teachers = teacher_logits(job.signal, batch.input_ids)
     expected = distillation_loss(logits, batch.labels, teachers, **settings)
     found = result(job)
     assert found["objective"] == pytest.approx(float(expected.loss), rel=1e-5)

@@ -76,7 +76,7 @@ def new_job(
         seed=1,
         precision=training.precision,
         device=torch.device("cpu"),
-        teachers=teachers,
+        signal=teachers,
         distillation=Distillation(**distillation or {}) if teachers else None,
     )
     return replace(job, **fields or {})

@@ -41,6 +41,10 @@ def finetune(
     save_models: Annotated[
         bool, typer.Option("--save-models", help="Keep the trained classifiers too.")
     ] = False,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Add one model's predictions to this BabyLM hand-in, .jsonl or .json."),
+    ] = None,
 ) -> None:
     """Fine-tune models on (Super)GLUE and MSGS; run again, it makes only what is missing."""
     from babyllama.evaluation.finetuning.job import Choices
@@ -56,6 +60,7 @@ def finetune(
         split_reported=split_reported,
         tune=tune,
         save_models=save_models,
+        predictions=predictions,
     )
     found = finetune_models(models, resolve_tasks(tasks or ["all"]), data, out, choices)
     console().print(found.table())

@@ -50,7 +50,7 @@ def pooled_log_probabilities(
     Raises:
         ValueError: no teachers, an unknown pool, or not one positive, finite weight a teacher.
     """
-    shares = _normalised(weights, len(teacher_logits))
+    shares = normalised(weights, len(teacher_logits))
     _check_choice("pool", pool, get_args(Pool))
     wide = [at_least_float32(logits) for logits in teacher_logits]
     if pool == "logits":
@@ -68,7 +68,12 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-def _normalised(weights: Sequence[float] | None, teachers: int) -> list[float]:
+def normalised(weights: Sequence[float] | None, teachers: int) -> list[float]:
+    """One share a teacher, equal by default, that sum to one.
+
+    Raises:
+        ValueError: no teachers, or not one positive, finite weight a teacher.
+    """
     weights = [1.0] * teachers if weights is None else list(weights)
     if not teachers or len(weights) != teachers or not all(0 < w < math.inf for w in weights):
         raise ValueError(
@@ -109,6 +114,8 @@ def distillation_loss(
     kl_reduction: Reduction = "token",
     teacher_weights: Sequence[float] | None = None,
     counts: Counts | None = None,
+    ce_weights: Tensor | None = None,
+    kl_weights: Tensor | None = None,
 ) -> LossTerms:
     """Weighted cross-entropy and KL of a batch, or of one micro-batch of it.
 
@@ -124,6 +131,9 @@ def distillation_loss(
         teacher_weights: K positive weights; equal by default.
         counts: what the sums are divided by; by default the counts of this batch. With the counts
             of the whole step, the losses of its micro-batches add up to the loss of the step.
+        ce_weights: [B, T], what the cross-entropy of each position is multiplied by, 1 by default;
+            the counts stay what they are.
+        kl_weights: [B, T], what the KL of each position is multiplied by, 1 by default.
 
     Raises:
         ValueError: a setting out of its range, weights that do not fit the teachers, or a teacher
@@ -136,9 +146,11 @@ def distillation_loss(
     predicted = labels != IGNORED
     if counts is None:
         counts = Counts(int(predicted.sum()), len(labels))
-    cross_entropy = functional.cross_entropy(
-        student.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-    ) / max(1, counts.tokens)
+    nats = functional.cross_entropy(
+        student.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="none"
+    ).view(labels.shape)
+    nats = nats if ce_weights is None else nats * ce_weights
+    cross_entropy = nats.sum() / max(1, counts.tokens)
     with torch.no_grad():
         target = pooled_log_probabilities(
             teachers,
@@ -151,6 +163,7 @@ def distillation_loss(
     # Where q is 0 its logarithm is -inf, and 0 times that is not a number.
     ratio = (target - log_student).masked_fill(q == 0, 0.0)
     per_position = (q * ratio).sum(dim=-1)
+    per_position = per_position if kl_weights is None else per_position * kl_weights
     if kl_reduction == "token":
         kl = (per_position * predicted).sum() / max(1, counts.tokens)
     else:
@@ -200,6 +213,9 @@ class DistillationLoss(nn.Module):
         labels: Tensor,
         teacher_logits: Sequence[Tensor] | Tensor,
         counts: Counts | None = None,
+        *,
+        ce_weights: Tensor | None = None,
+        kl_weights: Tensor | None = None,
     ) -> LossTerms:
         """See `distillation_loss`."""
         return distillation_loss(
@@ -212,4 +228,6 @@ class DistillationLoss(nn.Module):
             kl_reduction=self.kl_reduction,
             teacher_weights=self.teacher_weights,
             counts=counts,
+            ce_weights=ce_weights,
+            kl_weights=kl_weights,
         )

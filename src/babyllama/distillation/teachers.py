@@ -1,12 +1,32 @@
 """The ensemble of teachers: frozen, in evaluation mode, outside the trained module."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from babyllama.models.readout import Readout, read_out
+from babyllama.tokens.batches import Batch
+
+
+class SignalSource(Protocol):
+    """What a student learns from beside the text: teachers that are run, or their cached signal."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the teachers."""
+
+    @property
+    def weights(self) -> Sequence[float]:
+        """Of the read-outs that `signal` gives: one a teacher, or the one of all pooled."""
+
+    def signal(self, batch: Batch) -> list[Readout]:
+        """Read-outs of a batch [B, T] on its device, rows in the order of its positions."""
+
+    def described(self) -> dict[str, Any]:
+        """What `training.json` says of it."""
 
 
 class Teachers:
@@ -30,6 +50,15 @@ class Teachers:
         return self
 
     @torch.no_grad()
-    def signal(self, input_ids: Tensor) -> list[Readout]:
+    def signal(self, batch: Batch) -> list[Readout]:
         """Features and head of every teacher on a batch [B, T]."""
-        return [read_out(model, input_ids) for model in self.models.values()]
+        return [read_out(model, batch.input_ids) for model in self.models.values()]
+
+    @property
+    def names(self) -> list[str]:
+        """In the order of the weights."""
+        return [*self.models]
+
+    def described(self) -> dict[str, Any]:
+        """Run in every step."""
+        return {"kind": "online"}

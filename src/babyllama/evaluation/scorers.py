@@ -14,7 +14,7 @@ from babyllama.distillation.loss import Pool
 from babyllama.distillation.teachers import Teachers
 from babyllama.evaluation.trees import Batch, as_trees, by_length
 from babyllama.models.attention import use_default_library
-from babyllama.models.readout import Readout, has_linear_head, read_out, row_chunks
+from babyllama.models.readout import Readout, has_linear_head, read_out, row_blocks
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _pooled_logits(reads: Sequence[_Read], shares: Sequence[float]) -> Tensor:
     normaliser = torch.cat(
         [
             _log_sum_exp(_weighted([read.logits(rows) for read in reads], shares))
-            for rows in row_chunks(reads[0].readout)
+            for rows in row_blocks(reads[0].readout)
         ]
     )
     return _weighted([read.targets() for read in reads], shares) - normaliser[reads[0].which]

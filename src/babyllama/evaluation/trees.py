@@ -72,10 +72,11 @@ def as_trees(rows: Sequence[Row], tokens: int) -> Iterator[Part]:
     size = max(TREE, max((len(row) for row in rows), default=0) - 1)
     growing = _Forest(size)
     for row in sorted(set(rows)):
-        if growing.full(row) and (len(growing.trees) + 1) * size > max(tokens, size):
+        common = growing.common(row)
+        if common is None and (len(growing.trees) + 1) * size > max(tokens, size):
             yield growing.part()
             growing = _Forest(size)
-        growing.add(row)
+        growing.add(row, common)
     if growing.rows:
         yield growing.part()
 
@@ -100,39 +101,45 @@ class _Forest:
     path: list[int] = field(default_factory=list)
     """The nodes of the last row."""
 
-    def full(self, row: Row) -> bool:
-        """Whether a row needs another tree."""
+    def common(self, row: Row) -> int | None:
+        """How many tokens a row begins with as the last one did; none if it needs another tree."""
         if not self.trees:
-            return False
-        shared = min(_common(self.rows[-1], row), len(self.path))
-        return self.trees[-1] + len(row) - 1 - shared > self.size
+            return None
+        common = _common(self.rows[-1], row)
+        new = len(row) - 1 - min(common, len(self.path))
+        return None if self.trees[-1] + new > self.size else common
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, common: int | None) -> None:
         """Put a row into the last tree, or into a new one."""
-        if not self.trees or self.full(row):
+        steps: list[int] = []
+        if common is None:
             self.trees.append(0)
-            self.path, steps, common = [], [], 0
+            self.path = []
         else:
-            common = _common(self.rows[-1], row)
             steps = self.steps[-1][: max(0, common - 1)]
-        self.path = self.path[:common]
-        for depth in range(len(self.path), len(row) - 1):
-            self._grow(row[depth], depth)
-        for depth in range(len(steps), len(row) - 1):
-            steps.append(len(self.reads))
-            self.reads.append(self.places[self.path[depth]])
-            self.follows.append(row[depth + 1])
+            self.path = self.path[:common]
+        self._grow(row, len(self.path))
+        known, last = len(steps), len(row) - 1
+        steps.extend(range(len(self.reads), len(self.reads) + last - known))
+        self.reads.extend([self.places[node] for node in self.path[known:last]])
+        self.follows.extend(row[known + 1 :])
         self.rows.append(row)
         self.steps.append(steps)
 
-    def _grow(self, token: int, depth: int) -> None:
-        node = len(self.ids)
-        self.parents.append(self.path[-1] if self.path else node)
-        self.path.append(node)
-        self.ids.append(token)
-        self.depths.append(depth)
-        self.places.append((len(self.trees) - 1) * self.size + self.trees[-1])
-        self.trees[-1] += 1
+    def _grow(self, row: Row, depth: int) -> None:
+        """Add the nodes of a row from some depth on; its last token is not read."""
+        first, new = len(self.ids), len(row) - 1 - depth
+        if new <= 0:
+            return
+        nodes = range(first, first + new)
+        place = (len(self.trees) - 1) * self.size + self.trees[-1]
+        self.ids.extend(row[depth:-1])
+        self.depths.extend(range(depth, depth + new))
+        self.parents.append(self.path[-1] if self.path else first)
+        self.parents.extend(nodes[:-1])
+        self.places.extend(range(place, place + new))
+        self.path.extend(nodes)
+        self.trees[-1] += new
 
     def part(self) -> Part:
         """All rows so far as one batch; what fills up a tree looks at itself alone."""

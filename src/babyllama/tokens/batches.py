@@ -1,7 +1,8 @@
 """Which tokens a step sees: a pure function of (seed, epoch, step)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from babyllama.seeds import generator
 from babyllama.tokens.packing import Ids
 
 IGNORED = -100
+Split = Literal["train", "dev"]
 
 
 @dataclass(frozen=True)
@@ -20,15 +22,21 @@ class Batch:
 
     input_ids: torch.Tensor
     labels: torch.Tensor
+    starts: torch.Tensor
+    """Where in its split each sequence starts, in tokens, int64 [B]; it stays on the CPU."""
+    split: Split
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        return Batch(self.input_ids.to(device), self.labels.to(device))
+        return replace(self, input_ids=self.input_ids.to(device), labels=self.labels.to(device))
 
-    def split(self, size: int) -> list["Batch"]:
-        """Micro-batches of at most `size` sequences."""
-        pairs = zip(self.input_ids.split(size), self.labels.split(size), strict=True)
-        return [Batch(ids, labels) for ids, labels in pairs]
+    def micro_batches(self, size: int) -> list["Batch"]:
+        """Parts of at most `size` sequences."""
+        parts = (tensor.split(size) for tensor in (self.input_ids, self.labels, self.starts))
+        return [
+            Batch(ids, labels, starts, self.split)
+            for ids, labels, starts in zip(*parts, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,13 @@ def counts(batch: Batch) -> Counts:
     return Counts(int((batch.labels != IGNORED).sum()), len(batch.labels))
 
 
-def make_batch(chunks: npt.NDArray[np.int64]) -> Batch:
-    """Chunks [B, T] with next-token labels."""
+def make_batch(ids: Ids, starts: npt.NDArray[np.int64], length: int, split: Split) -> Batch:
+    """The chunks of a split that start at `starts` [B], with next-token labels."""
+    chunks = np.stack([np.asarray(ids[start : start + length], np.int64) for start in starts])
     input_ids = torch.from_numpy(chunks)
     labels = torch.full_like(input_ids, IGNORED)
     labels[:, :-1] = input_ids[:, 1:]
-    return Batch(input_ids, labels)
+    return Batch(input_ids, labels, torch.from_numpy(starts), split)
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,8 @@ class ChunkOrder:
     batch_size: int
     seed: int
     random_offsets: bool = False
+    offsets: tuple[int, ...] = ()
+    """Random offsets are these in turn, where the teachers' signal is kept for no others."""
 
     def __post_init__(self) -> None:
         if self.chunks < 1:
@@ -84,8 +95,7 @@ class ChunkOrder:
     @property
     def chunks(self) -> int:
         """Chunks an epoch."""
-        spare = self.chunk_length - 1 if self.random_offsets else 0
-        return max(0, len(self.ids) - spare) // self.chunk_length
+        return chunk_count(len(self.ids), self.chunk_length, shifted=self.random_offsets)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -96,11 +106,14 @@ class ChunkOrder:
         """The batch at `step` within `epoch`, both from 0."""
         order = _permutation(self.seed, epoch, self.chunks)
         picked = order[step * self.batch_size : (step + 1) * self.batch_size]
-        return make_batch(take_chunks(self.ids, picked, self.chunk_length, self._offset(epoch)))
+        starts = self._offset(epoch) + picked * self.chunk_length
+        return make_batch(self.ids, starts, self.chunk_length, "train")
 
     def _offset(self, epoch: int) -> int:
         if not self.random_offsets:
             return 0
+        if self.offsets:
+            return self.offsets[epoch % len(self.offsets)]
         return int(generator(self.seed, "offset", epoch).integers(self.chunk_length))
 
 
@@ -109,12 +122,9 @@ def _permutation(seed: int, epoch: int, chunks: int) -> npt.NDArray[np.int64]:
     return generator(seed, "order", epoch).permutation(chunks)
 
 
-def take_chunks(
-    ids: Ids, picked: npt.NDArray[np.int64], length: int, offset: int = 0
-) -> npt.NDArray[np.int64]:
-    """Chunks number `picked` [B] of a grid that starts at `offset`, as [B, length]."""
-    starts = offset + picked * length
-    return np.stack([np.asarray(ids[s : s + length], np.int64) for s in starts])
+def chunk_count(tokens: int, length: int, *, shifted: bool) -> int:
+    """Chunks of a grid; where it is `shifted`, so many that they fit at every offset."""
+    return max(0, tokens - (length - 1 if shifted else 0)) // length
 
 
 def validation_batches(
@@ -125,12 +135,26 @@ def validation_batches(
     Raises:
         RecipeError: the dev split is shorter than a chunk.
     """
-    available = len(ids) // chunk_length
+    starts = validation_starts(len(ids), chunk_length, chunks=chunks, seed=seed)
+    return [
+        make_batch(ids, starts[i : i + batch_size], chunk_length, "dev")
+        for i in range(0, len(starts), batch_size)
+    ]
+
+
+def validation_starts(
+    tokens: int, chunk_length: int, *, chunks: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Where the chunks of that subset start in a dev split of so many tokens.
+
+    Raises:
+        RecipeError: the split is shorter than a chunk.
+    """
+    available = tokens // chunk_length
     if available < 1:
         raise RecipeError(
             f"tokens.chunk_length: a chunk of {chunk_length} tokens is longer than the dev split of"
-            f" {len(ids)} tokens: shorten it or add dev text"
+            f" {tokens} tokens: shorten it or add dev text"
         )
     picked = np.sort(generator(seed, "validation").permutation(available)[:chunks])
-    rows = take_chunks(ids, picked, chunk_length)
-    return [make_batch(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
+    return picked * chunk_length

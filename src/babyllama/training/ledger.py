@@ -31,7 +31,9 @@ class Ledger:
     flops_per_token: float
     """Forward and backward of the model itself."""
     teacher_flops_per_token: float
-    """Forward of its teachers."""
+    """Forward of its teachers, where they are run in every step."""
+    signal_flops: float = 0.0
+    """Of the teachers' forward passes for a cached signal, all of them, whoever else reads it."""
     teachers: Mapping[str, Record] = field(default_factory=dict)
     """Identity -> name and record of a teacher that has one."""
     start: Record = field(default_factory=dict)
@@ -47,8 +49,8 @@ class Ledger:
 
         `ancestors` are the teachers and theirs by their identity, each once, however many taught
         from it and whatever they were called; `teacher_words_seen` is what they had seen when they
-        taught, `teacher_flops` the cost of running them here, `teacher_training_flops` of making
-        them.
+        taught, `teacher_flops` the cost of running them here (of a cached signal the whole cost,
+        which students that share it each state), `teacher_training_flops` of making them.
         """
         tokens = steps * self.tokens_per_step
         start = {key: float(self.start.get(key, 0.0)) for key in SPENT}
@@ -58,7 +60,9 @@ class Ledger:
             "words_seen": self.words(steps),
             "teacher_words_seen": sum(a["words_seen"] for a in ancestors.values()),
             "flops": start["flops"] + tokens * self.flops_per_token,
-            "teacher_flops": start["teacher_flops"] + tokens * self.teacher_flops_per_token,
+            "teacher_flops": start["teacher_flops"]
+            + tokens * self.teacher_flops_per_token
+            + self.signal_flops,
             "teacher_training_flops": sum(
                 a["flops"] + a["teacher_flops"] for a in ancestors.values()
             ),

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from babyllama.errors import BabyllamaError, IgnoredSettingWarning
 from babyllama.models.costs import activation_bytes, parameter_count
-from babyllama.models.readout import chunk_logits
+from babyllama.models.readout import PRODUCT_ROWS, chunk_logits
 from babyllama.recipe import Training
 
 OUT_OF_MEMORY = "out-of-memory"
@@ -20,8 +20,8 @@ LOGITS_BUDGET = {"cpu": 1 << 23, "cuda": 1 << 28}
 PLAIN_ATTENTION = 256
 # Bytes a parameter: gradient and two moments; beside them the weight, and its bf16 copy.
 TRAINED, WEIGHT, BF16_COPY = 12, 4, 2
-# Copies of a chunk's logits that live at once, and more for every teacher.
-LOGITS_AT_ONCE, LOGITS_A_TEACHER = 6, 2
+# Copies of a chunk's logits that live at once; of a block's products, beside one a teacher.
+LOGITS_AT_ONCE, PRODUCTS_AT_ONCE = 5, 2
 # The part of the free memory that is planned with: kernels take some for themselves.
 USABLE = 0.8
 
@@ -55,7 +55,7 @@ def micro_batch(
     fits = budget // (_vocabulary(model) * conditions.positions)
     if free is not None:
         taken = (TRAINED + BF16_COPY) * parameter_count(model)
-        taken += _logits_bytes(chunk_logits(conditions.device.type), conditions.teachers)
+        taken += _logits_bytes(model, conditions, settings.batch_size)
         left = USABLE * free - taken
         fits = min(fits, _power_of_two(int(left // _activation_bytes(model, conditions))))
     return max(1, min(settings.batch_size, fits))
@@ -107,13 +107,11 @@ def free_memory(device: torch.device) -> int | None:
 
 def training_bytes(model: PreTrainedModel, conditions: Conditions, sequences: int) -> float:
     """Weights, gradients, optimiser, activations, and logits with those of the teachers."""
-    rows = sequences * conditions.positions
-    logits = min(rows * _vocabulary(model), chunk_logits(conditions.device.type))
     copy = BF16_COPY if conditions.precision == "bf16" else 0
     return (
         (WEIGHT + TRAINED + copy) * parameter_count(model)
         + sequences * _activation_bytes(model, conditions)
-        + _logits_bytes(logits, conditions.teachers)
+        + _logits_bytes(model, conditions, sequences)
     )
 
 
@@ -131,6 +129,9 @@ def _activation_bytes(model: PreTrainedModel, conditions: Conditions) -> float:
     )
 
 
-def _logits_bytes(logits: int, teachers: int) -> int:
-    """Of a chunk with so many logits, in float32."""
-    return 4 * logits * (LOGITS_AT_ONCE + LOGITS_A_TEACHER * teachers)
+def _logits_bytes(model: PreTrainedModel, conditions: Conditions, sequences: int) -> int:
+    """Of a chunk and of a block of products, in float32 (see `models.readout`)."""
+    rows = sequences * conditions.positions
+    chunk = min(rows * _vocabulary(model), chunk_logits(conditions.device.type))
+    block = max(chunk, min(rows, PRODUCT_ROWS) * _vocabulary(model))
+    return 4 * (chunk * LOGITS_AT_ONCE + block * (PRODUCTS_AT_ONCE + conditions.teachers))

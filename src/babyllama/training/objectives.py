@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from babyllama.distillation.compiling import Kernel
 from babyllama.distillation.fused import fused_loss
 from babyllama.distillation.loss import DistillationLoss
 from babyllama.models.readout import Readout, read_out
@@ -21,6 +22,9 @@ Parts = dict[str, Tensor]
 class CrossEntropy(nn.Module):
     """Next-token prediction alone: teachers, and the control."""
 
+    kernel: Kernel = "plain"
+    """Which form of the loss computes the gradient."""
+
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
@@ -31,13 +35,19 @@ class CrossEntropy(nn.Module):
         """Cross-entropy in nats per predicted token of the step."""
         del signal
         terms = fused_loss(
-            read_out(self.model, batch.input_ids), batch.labels.flatten(), counts=counts
+            read_out(self.model, batch.input_ids),
+            batch.labels.flatten(),
+            counts=counts,
+            kernel=self.kernel,
         )
         return terms.loss, {"cross_entropy": terms.cross_entropy}
 
 
 class Distilled(nn.Module):
     """Cross-entropy and KL to the teachers, see `babyllama.distillation.loss`."""
+
+    kernel: Kernel = "plain"
+    """Which form of the loss computes the gradient."""
 
     def __init__(self, model: PreTrainedModel, loss: DistillationLoss) -> None:
         super().__init__()
@@ -58,6 +68,7 @@ class Distilled(nn.Module):
             pool=self.loss.pool,
             kl_reduction=self.loss.kl_reduction,
             teacher_weights=self.loss.teacher_weights,
+            kernel=self.kernel,
         )
         return terms.loss, {"cross_entropy": terms.cross_entropy, "kl": terms.kl}
 

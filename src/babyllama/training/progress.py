@@ -16,8 +16,17 @@ def console() -> Console:
 class Progress:
     """A line rewritten in place on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, label: str, total_steps: int, tokens_per_step: int, done: int = 0) -> None:
+    def __init__(
+        self,
+        label: str,
+        total_steps: int,
+        tokens_per_step: int,
+        done: int = 0,
+        *,
+        unit: str = "step",
+    ) -> None:
         self.label = label
+        self.unit = unit
         self.total = total_steps
         self.tokens_per_step = tokens_per_step
         self.first = done
@@ -34,7 +43,7 @@ class Progress:
         """Rate of this process so far."""
         return (step - self.first) * self.tokens_per_step / max(1e-9, self.seconds)
 
-    def update(self, step: int, loss: float) -> None:
+    def update(self, step: int, loss: float | None = None) -> None:
         """Tell about a finished step, if it is time to."""
         now = time.monotonic()
         wait = 0.2 if self.live else SECONDS_BETWEEN_LINES
@@ -43,8 +52,9 @@ class Progress:
         self.printed = now
         rate = self.tokens_per_second(step)
         left = (self.total - step) * self.tokens_per_step / max(1e-9, rate)
+        told = "" if loss is None else f", loss {loss:.3f}"
         line = (
-            f"  {self.label}: step {step}/{self.total}, loss {loss:.3f}, {rate:,.0f} tokens/s,"
+            f"  {self.label}: {self.unit} {step}/{self.total}{told}, {rate:,.0f} tokens/s,"
             f" {minutes(left)} left"
         )
         sys.stderr.write(f"\r\x1b[K{line}" if self.live else f"{line}\n")

@@ -14,8 +14,9 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from babyllama.distillation.compiling import Kernel, pick_kernel, resumed_kernel
 from babyllama.distillation.loss import DistillationLoss, cross_entropy_share
-from babyllama.distillation.teachers import Teachers
+from babyllama.distillation.teachers import SignalSource, Teachers
 from babyllama.errors import StoppedError, is_out_of_memory
 from babyllama.models.folders import save_model
 from babyllama.models.readout import Readout
@@ -67,8 +68,11 @@ class Job:
     seed: int
     precision: str
     device: torch.device
-    teachers: Teachers | None = None
+    signal: SignalSource | None = None
+    """The teachers, or what was kept of them."""
     distillation: Distillation | None = None
+    compile: str = "auto"
+    """As `runtime.compile` of the recipe."""
 
     @property
     def total_steps(self) -> int:
@@ -81,13 +85,19 @@ class Job:
         return micro_batch(self.model, self.settings, self.conditions, free_memory(self.device))
 
     @property
+    def kernel(self) -> Kernel:
+        """Which form of the loss computes the gradient, for a training that would start now."""
+        logits = self.total_steps * self.ledger.tokens_per_step * len(self.bytes_of_token)
+        return pick_kernel(self.compile, self.device, logits)
+
+    @property
     def conditions(self) -> Conditions:
         """What the memory of the training depends on."""
         return Conditions(
             positions=self.order.chunk_length,
             precision=self.precision,
             device=self.device,
-            teachers=len(self.teachers.models) if self.teachers else 0,
+            teachers=len(self.signal.weights) if self.signal else 0,
         )
 
 
@@ -97,6 +107,8 @@ class Position:
 
     micro_batch: int
     """Of the whole training: dropout draws its masks by micro-batch."""
+    kernel: Kernel
+    """Of the whole training: compiled and plain differ in the last bits."""
     step: int = 0
     seconds: float = 0.0
     best: float | None = None
@@ -138,11 +150,12 @@ class Trainer:
             mixed_precision="bf16" if job.precision == "bf16" else "no",
         )
         if job.conditions.plain_attention:
-            for model in [job.model, *(job.teachers.models.values() if job.teachers else ())]:
+            for model in [job.model, *_run_teachers(job)]:
                 model.set_attn_implementation("eager")
         self.objective = make_objective(job).to(job.device).train()
         self.optimizer = make_optimizer(self.objective, job.settings)
-        self.position = Position(micro_batch=job.micro_batch)
+        self.position = Position(micro_batch=job.micro_batch, kernel=job.kernel)
+        self.objective.kernel = self.position.kernel
         self.saved_at = time.monotonic()
 
     def restore(self) -> None:
@@ -160,6 +173,10 @@ class Trainer:
                 ran_out=(self.work / OUT_OF_MEMORY).exists(),
                 name=self.job.name,
             )
+            self.position.kernel = resumed_kernel(
+                self.position.kernel, self.job.compile, self.job.device, name=self.job.name
+            )
+            self.objective.kernel = self.position.kernel
         truncate_log(self.work / "log.jsonl", self.position.step)
 
     def run(self, stop: StopRequest) -> None:
@@ -216,12 +233,12 @@ class Trainer:
         """Gradients of the step's micro-batches; its loss and the parts of that."""
         job, whole = self.job, counts(batch)
         sums: dict[str, Tensor] = {}
-        for number, micro in enumerate(batch.split(self.position.micro_batch)):
+        for number, micro in enumerate(batch.micro_batches(self.position.micro_batch)):
             # Dropout's masks depend on the place in training, not on what was drawn before.
             torch.manual_seed(derive(job.seed, "dropout", index, number))
             part = micro.to(job.device)
             with self.accelerator.autocast():
-                loss, parts = self.objective(part, whole, self._signal(part.input_ids))
+                loss, parts = self.objective(part, whole, self._signal(part))
             self.accelerator.backward(loss)
             for key, value in {"loss": loss.detach(), **parts}.items():
                 sums[key] = sums.get(key, 0) + value
@@ -240,8 +257,8 @@ class Trainer:
         )
         return {"cross_entropy_share": share}
 
-    def _signal(self, input_ids: Tensor) -> list[Readout]:
-        return self.job.teachers.signal(input_ids) if self.job.teachers else []
+    def _signal(self, batch: Batch) -> list[Readout]:
+        return self.job.signal.signal(batch) if self.job.signal else []
 
     def _end_epoch(self) -> dict[str, Any]:
         """Validate, remember the best, and return the log's row."""
@@ -304,11 +321,12 @@ class Trainer:
             "model": job.name,
             "architecture": job.model.config.model_type,
             "parameters": sum(p.numel() for p in job.model.parameters()),
-            "teachers": [*job.teachers.models] if job.teachers else [],
+            "teachers": [*job.signal.names] if job.signal else [],
             "steps": job.total_steps,
             "epochs": settings.epochs,
             "batch_size": settings.batch_size,
             "micro_batch": self.position.micro_batch,
+            "kernel": self.position.kernel,
             **totals,
             "seconds": self.position.seconds,
             "tokens_per_second": totals["tokens_seen"] / max(1e-9, self.position.seconds),
@@ -316,12 +334,18 @@ class Trainer:
             "kept": settings.keep,
             "validation": validation,
             "distillation": job.distillation.model_dump() if job.distillation else None,
+            "signal": job.signal.described() if job.signal else None,
         }
+
+
+def _run_teachers(job: Job) -> list[PreTrainedModel]:
+    """Teachers that are run in every step."""
+    return [*job.signal.models.values()] if isinstance(job.signal, Teachers) else []
 
 
 def make_objective(job: Job) -> Objective:
     """Distillation where there are teachers to learn from, otherwise cross-entropy alone."""
-    if not job.teachers or not job.distillation:
+    if not job.signal or not job.distillation:
         return CrossEntropy(job.model)
     settings = job.distillation
     loss = DistillationLoss(
@@ -329,6 +353,6 @@ def make_objective(job: Job) -> Objective:
         ce_weight=settings.ce_weight,
         pool=settings.pool,
         kl_reduction=settings.kl_reduction,
-        teacher_weights=job.teachers.weights,
+        teacher_weights=job.signal.weights,
     )
     return Distilled(job.model, loss)

@@ -12,7 +12,7 @@ from babyllama.tokens.batches import Batch, counts
 from babyllama.training.objectives import Objective
 
 Autocast = Callable[[], AbstractContextManager[object]]
-Signal = Callable[[Tensor], list[Readout]]
+Signal = Callable[[Batch], list[Readout]]
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def validate(
     for batch in (b.to(device) for b in batches):
         whole = counts(batch)
         with autocast():
-            loss, parts = objective(batch, whole, signal(batch.input_ids))
+            loss, parts = objective(batch, whole, signal(batch))
         nats += float(parts["cross_entropy"]) * whole.tokens
         objective_sum += float(loss) * whole.tokens
         tokens += whole.tokens

@@ -9,7 +9,7 @@ training items and 500 of other make, and only these are scored. In the mixed ta
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from babyllama.errors import CorruptDataError, RecipeError
@@ -60,6 +60,8 @@ class TaskData:
     """SHA-256 over the files and the split."""
     split_of_reported: bool
     """Whether the training items were split off the reported file, for want of their own."""
+    base: "TaskData | None" = None
+    """The items of the task whose classifier is scored, where this one has none of its own."""
 
 
 def read_task(task: Task, data: Path, *, split_reported: bool = False) -> TaskData:
@@ -84,7 +86,8 @@ def read_task(task: Task, data: Path, *, split_reported: bool = False) -> TaskDa
     if task.trained_as:
         base = read_task(TASKS[task.trained_as], data, split_reported=split_reported)
         trained = {role: path for role, path in base.files.items() if role.startswith("train")}
-        return _task_data(base.train, reported, {**trained, **files}, base.split_of_reported)
+        own = _task_data(base.train, reported, {**trained, **files}, base.split_of_reported)
+        return replace(own, base=base)
     if place.train.is_file():
         train = _examples(task, (place.train,), place.form)
         return _task_data(train, reported, {"train": place.train, **files}, False)
@@ -179,7 +182,7 @@ def _split(task: Task, reported: Sequence[Example]) -> tuple[list[Example], list
     Rows that share a passage, or without passages all of their text, are drawn together, until a
     fifth of the items is kept as reported.
     """
-    at = task.fields.index(task.passage) if task.passage else None
+    at = task.passage_place
     groups: dict[object, list[int]] = {}
     for number, example in enumerate(reported):
         key = example.parts if at is None else example.parts[at]

@@ -42,6 +42,8 @@ class Choices:
     split_reported: bool = False
     tune: bool = False
     save_models: bool = False
+    predictions: Path | None = None
+    """The hand-in that gets them, if one does."""
     precision: str = "auto"
 
 
@@ -62,8 +64,7 @@ class Job:
     task: Task
     """Whose training items it learns."""
     data: Mapping[str, TaskData]
-    """Scored task -> its items; several where one classifier serves several tasks. The training
-    items, and the reported ones that select if asked to, are the first one's."""
+    """Scored task -> its items; several where one classifier serves several tasks."""
     settings: Settings
     choices: Choices
     device: torch.device
@@ -84,8 +85,8 @@ class Job:
         """Eight digits over all that decides a result: model, data, settings, rules."""
         digests = [each.digest for name, each in self.data.items() if name == scored]
         if self.choices.selection == "reported" or not digests:
-            digests.append(self._first.digest)
-        body = {
+            digests.append(self._own.digest)
+        body: dict[str, Any] = {
             "version": VERSION,
             "task": scored,
             "model": self.subject.digest,
@@ -96,6 +97,9 @@ class Job:
             "precision": self.choices.precision,
             "tuning": [*GRID.items(), self._tuning_seed] if self.choices.tune else None,
         }
+        if self.choices.selection == "held-out" and self.task.passage:
+            # Not in `version`, so that results of tasks without passages stay valid.
+            body["held out"] = "whole passages"
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
@@ -110,8 +114,10 @@ class Job:
         return kept and all(self.file(name).exists() for name in self.data)
 
     @property
-    def _first(self) -> TaskData:
-        return next(iter(self.data.values()))
+    def _own(self) -> TaskData:
+        """The items of `task` itself, which train and, if asked to, select."""
+        first = next(iter(self.data.values()))
+        return first.base or first
 
     @property
     def _tuning_seed(self) -> int:
@@ -141,10 +147,10 @@ class Job:
         started = time.monotonic()
         classifier = self._classifier(self.settings)
         longest = min(self.settings.max_length, classifier.positions)
-        train, selection = (self._items(self.task, part, longest) for part in self._parts())
+        train, selection = self._parts(self.settings.seed, longest)
         settings, tuning = self.settings, None
         if self.choices.tune:
-            settings, tuning = self._tune(train, selection)
+            settings, tuning = self._tune(longest)
             classifier = self._classifier(settings)
         fitted = self._fit(classifier, settings, train, selection, self.label)
         if self.choices.save_models:
@@ -160,13 +166,16 @@ class Job:
             }
             Result(**result).write(self.file(name))
 
-    def _parts(self) -> tuple[Sequence[Example], Sequence[Example]]:
-        """What is trained on, and what selects."""
-        train = limited(self._first.train, self.choices.limit)
+    def _parts(self, seed: int, longest: int) -> tuple[Items, Items]:
+        """What is trained on, and what selects, with the split of a seed."""
+        train = limited(self._own.train, self.choices.limit)
         if self.choices.selection == "held-out":
-            return held_out(train, self.settings.selection_share, self.settings.seed)
-        reported = limited(self._first.reported, self.choices.limit)
-        return train, [example for example in reported if example.scored]
+            share, passage = self.settings.selection_share, self.task.passage_place
+            train, selection = held_out(train, share, seed, passage)
+        else:
+            reported = limited(self._own.reported, self.choices.limit)
+            selection = [example for example in reported if example.scored]
+        return self._items(self.task, train, longest), self._items(self.task, selection, longest)
 
     def _items(self, task: Task, examples: Sequence[Example], longest: int) -> Items:
         rows = encode(self._tokenizer, task, examples, longest)
@@ -200,11 +209,12 @@ class Job:
             pause=self.pause,
         )
 
-    def _tune(self, train: Items, selection: Items) -> tuple[Settings, dict[str, Any]]:
+    def _tune(self, longest: int) -> tuple[Settings, dict[str, Any]]:
         """The grid's best settings with this job's seed; the curves are drawn beside the result.
 
         Tries are made with the first of the seeds, and with the split that it gives.
         """
+        train, selection = self._parts(self._tuning_seed, longest)
         first = replace(self.settings, seed=self._tuning_seed)
         name = f"{self.task.name}-tuning-{self._fingerprint(self.task.name, first)}"
 

@@ -19,6 +19,12 @@ from babyllama.store import write_json
 Selection = Literal["held-out", "reported"]
 METRICS = {"mcc": "MCC", "f1": "F1", "accuracy": "accuracy"}
 GROUPS = {"glue": "(Super)GLUE", "msgs": "MSGS"}
+Repeats = Literal["single", "same", "different"]
+_CAPTIONS: Mapping[Repeats, str] = {
+    "single": "± standard error",
+    "same": "± standard deviation over seeds",
+    "different": "± standard deviation over (n) seeds, with (1) ± standard error",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +97,6 @@ def read_result(file: Path) -> Result:
         ) from None
 
 
-def predictions(result: Result) -> list[dict[str, Any]]:
-    """The `id` and predicted label number, `pred`, of every reported item, in file order."""
-    return [{"id": each["id"], "pred": each["pred"]} for each in result.predictions]
-
-
 @dataclass(frozen=True)
 class NotRun:
     """A task of a model that has no result, and why."""
@@ -115,10 +116,13 @@ class Figure:
     standard_error: float
     """For a mean over seeds the mean of theirs: the items are the same."""
     deviation: float
-    """Over seeds (n - 1); nan for a single one."""
+    """Over seeds (n - 1); nan for a single one. Of a mean over tasks: over the seeds all have."""
     n: int
     """Items, or tasks of a mean over tasks."""
     seeds: tuple[int, ...]
+    """All of them, of any task."""
+    repeats: int
+    """How many seeds the deviation is over; below 2 there is none."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,10 @@ class Finetuning:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a figure: every result, means over seeds, means over tasks, tasks not run."""
-        rows = [_row(each, _figure([each])) for each in self.results]
+        rows = [_row([each], _figure([each])) for each in self.results]
         for model in self.models:
             several = [found for found in self._by_task(model).values() if len(found) > 1]
-            rows += [_row(found[0], _figure(found)) for found in several]
+            rows += [_row(found, _figure(found)) for found in several]
             rows += self._mean_rows(model)
         return rows + [_missing_row(each) for each in self.not_run]
 
@@ -156,8 +160,8 @@ class Finetuning:
             if not over:
                 continue
             names, mean = over
-            example = self._by_task(model)[names[0]][0]
-            row = _row(example, mean) | {"task": f"mean/{group}", "metric": "mean", "over": names}
+            parts = [each for name in names for each in self._by_task(model)[name]]
+            row = _row(parts, mean) | {"task": f"mean/{group}", "metric": "mean", "over": names}
             rows.append(row | {"data_sha256": None})
         return rows
 
@@ -171,8 +175,8 @@ class Finetuning:
     def table(self) -> Group:
         """Scores in %, means with the tasks they are over, marks, and the tasks not run."""
         seeds = sorted({result.seed for result in self.results})
-        told = "± standard deviation over seeds" if len(seeds) > 1 else "± standard error"
-        table = Table(title=Text(f"fine-tuning, score in % {told}"), box=None, pad_edge=False)
+        title = Text(f"fine-tuning, score in % {_CAPTIONS[self._repeats()]}")
+        table = Table(title=title, box=None, pad_edge=False)
         table.add_column("task")
         table.add_column("metric")
         for model in self.models:
@@ -190,18 +194,33 @@ class Finetuning:
             cells = []
             for model in self.models:
                 over = self.means(model, group)
-                count = f" ({len(over[0])} of {len(asked)} tasks)" if over else ""
-                cells.append(f"{_shown(over[1])}{count}" if over else "not run")
+                if not over:
+                    cells.append("not run")
+                    continue
+                parts = [each for name in over[0] for each in self._by_task(model)[name]]
+                count = f"({len(over[0])} of {len(asked)} tasks)"
+                cells.append(f"{self._shown(over[1])}{_marks(parts)} {count}")
             table.add_row(f"mean of {GROUPS[group]}", "", *cells, end_section=True)
 
     def _cell(self, model: str, task: Task) -> str:
         found = self._by_task(model).get(task.name)
         if not found:
             return "not run"
-        marks = ("†" if any(each.erratic for each in found) else "") + (
-            "*" if any(each.split_of_reported for each in found) else ""
-        )
-        return f"{_shown(_figure(found))}{marks}"
+        return f"{self._shown(_figure(found))}{_marks(found)}"
+
+    def _repeats(self) -> Repeats:
+        """Whether the table's figures are each of one seed, all of as many, or of different n."""
+        figures = [_figure(f) for model in self.models for f in self._by_task(model).values()]
+        means = (self.means(model, group) for model in self.models for group in GROUPS)
+        figures += [over[1] for over in means if over]
+        counts = {max(1, figure.repeats) for figure in figures}
+        return "single" if counts <= {1} else "same" if len(counts) == 1 else "different"
+
+    def _shown(self, figure: Figure) -> str:
+        """A figure in %, with its deviation or, of a single seed, its standard error."""
+        error = figure.deviation if figure.repeats > 1 else figure.standard_error
+        count = f" ({max(1, figure.repeats)})" if self._repeats() == "different" else ""
+        return f"{100 * figure.value:.2f} ± {100 * error:.2f}{count}"
 
     def _notes(self, seeds: Sequence[int]) -> list[str]:
         """What stands below the table."""
@@ -240,7 +259,8 @@ def _figure(found: Sequence[Result]) -> Figure:
     """One task of one model over its seeds."""
     mean, deviation = over_seeds([each.value for each in found])
     error = math.fsum(each.standard_error for each in found) / len(found)
-    return Figure(mean, error, deviation, found[0].n, tuple(each.seed for each in found))
+    seeds = tuple(each.seed for each in found)
+    return Figure(mean, error, deviation, found[0].n, seeds, len(seeds))
 
 
 def _mean(figures: Sequence[Figure], results: Sequence[Sequence[Result]]) -> Figure:
@@ -256,22 +276,25 @@ def _mean(figures: Sequence[Figure], results: Sequence[Sequence[Result]]) -> Fig
         standard_error=math.hypot(*(figure.standard_error for figure in figures)) / count,
         deviation=over_seeds(by_seed)[1] if by_seed else math.nan,
         n=count,
-        seeds=figures[0].seeds,
+        seeds=tuple(sorted({seed for figure in figures for seed in figure.seeds})),
+        repeats=len(shared),
     )
 
 
-def _shown(figure: Figure) -> str:
-    error = figure.deviation if len(figure.seeds) > 1 else figure.standard_error
-    return f"{100 * figure.value:.2f} ± {100 * error:.2f}"
+def _marks(parts: Sequence[Result]) -> str:
+    """What a reader must know of a figure over these results."""
+    erratic = "†" if any(each.erratic for each in parts) else ""
+    return erratic + ("*" if any(each.split_of_reported for each in parts) else "")
 
 
-def _row(result: Result, figure: Figure) -> dict[str, Any]:
-    """A figure with all that says how it was made."""
+def _row(parts: Sequence[Result], figure: Figure) -> dict[str, Any]:
+    """A figure over results, with all that says how it was made; what one of them is, it is."""
+    result = parts[0]
     told = {
         "selection": result.selection,
         "preset": result.preset,
-        "tuned": bool(result.tuning),
-        "split_of_reported": result.split_of_reported,
+        "tuned": any(each.tuning for each in parts),
+        "split_of_reported": any(each.split_of_reported for each in parts),
         "precision": result.precision,
     }
     return {
@@ -283,7 +306,7 @@ def _row(result: Result, figure: Figure) -> dict[str, Any]:
         "n": figure.n,
         "seeds": list(figure.seeds),
         "deviation": None if math.isnan(figure.deviation) else figure.deviation,
-        "erratic": result.erratic,
+        "erratic": any(each.erratic for each in parts),
         "over": None,
         "not_run": None,
         "suite": result.group,

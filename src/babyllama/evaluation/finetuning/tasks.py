@@ -49,6 +49,11 @@ class Task:
     long_name: str = ""
     """What the files of a MSGS task are called."""
 
+    @property
+    def passage_place(self) -> int | None:
+        """Which of an example's parts is the passage; None if rows share none."""
+        return self.fields.index(self.passage) if self.passage else None
+
     def text(self, parts: Sequence[str]) -> str:
         r"""The text that a classifier reads, from an example's parts (in the order of `fields`).
 

@@ -1,0 +1,1 @@
+"""The teachers' signal on disk: made once, read by any number of students."""

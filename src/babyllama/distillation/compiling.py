@@ -1,0 +1,78 @@
+"""Which form of the loss's elementwise part runs: compiled where that works and pays, or plain."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Kernel = Literal["plain", "compiled"]
+
+# Compiling takes up to a minute once, and each logit of a training is then 3 ns cheaper.
+WORTH_COMPILING = 2e10
+# A run's models differ in vocabulary, type and temperature: each is compiled for itself.
+FORMS = 64
+
+
+def pick_kernel(asked: str, device: torch.device, logits: float) -> Kernel:
+    """`compiled` for a training of so many logits of the student, unless `asked` is `off`."""
+    wanted = asked != "off" and logits >= WORTH_COMPILING
+    return "compiled" if wanted and can_compile(device.type) else "plain"
+
+
+def resumed_kernel(begun: Kernel, asked: str, device: torch.device, *, name: str) -> Kernel:
+    """That of the checkpoint, since the two differ in the last bits; plain where it must be."""
+    if begun == "plain" or (asked != "off" and can_compile(device.type)):
+        return begun
+    why = "runtime.compile is off" if asked == "off" else "there is no working compiler here"
+    warnings.warn(
+        f"{name}: the training began with a compiled loss and goes on with the plain one, since"
+        f" {why}: it will end a few bits away from where it would have",
+        stacklevel=2,
+    )
+    return "plain"
+
+
+@functools.cache
+def can_compile(device_type: str) -> bool:
+    """Whether torch compiles a small function here, tried once a process."""
+    if device_type not in ("cpu", "cuda"):
+        return False
+    given = torch.linspace(-1, 1, 64, device=device_type).view(2, 32)
+    try:
+        return torch.allclose(compiled(_trial)(given), _trial(given))
+    except Exception:  # whatever a machine without a compiler, its headers or Triton raises
+        return False
+
+
+def _trial(x: Tensor) -> Tensor:
+    return x.exp() / x.exp().sum(-1, keepdim=True)
+
+
+@functools.cache
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled for every form of its arguments but their number of rows.
+
+    What the process did before has no part in the result: nothing is generalised on the way.
+    """
+    import torch._dynamo.config as dynamo  # noqa: PLC0415 (seconds, and only where it is needed)
+    import torch._inductor.config as inductor  # noqa: PLC0415
+
+    inductor.compile_threads = 1  # no pool of processes for one kernel
+    dynamo.recompile_limit = max(dynamo.recompile_limit, FORMS)
+    run = torch.compile(function, dynamic=False, fullgraph=True)
+
+    def call(*arguments: Any, **settings: Any) -> Any:
+        for tensor in _tensors(arguments):
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return run(*arguments, **settings)
+
+    return call
+
+
+def _tensors(arguments: Any) -> list[Tensor]:
+    """Those among the arguments, and in their lists."""
+    flat = (x for given in arguments for x in (given if isinstance(given, list) else [given]))
+    return [x for x in flat if isinstance(x, Tensor)]
