@@ -127,6 +127,7 @@ OTHER_CHOICE = {
     "compile": "auto",
     "kl_reduction": "token",
     "prefix": "none",
+    "normalise": "sum",
     "convention": "babylm-2023",
     "device": "cuda",
     "base": "childes",

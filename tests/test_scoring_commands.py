@@ -26,7 +26,7 @@ def test_evaluate_prints_a_table_and_writes_every_figure(
     arguments = ("--convention", "babylm-2023", "--pool", "logits", "--limit", 4, "--out", "o.json")
     command = babyllama(tmp_path, "evaluate", *models, "--suite", "mine", *arguments)
     assert (command.code, command.err) == (0, "")
-    for shown in ("mean of 1 phenomena", "mean of 2 paradigms", "agreement", "name babylm-2023"):
+    for shown in ("mean of 1 phenomenon", "mean of 2 paradigms", "agreement", "name babylm-2023"):
         assert shown in command.out
     rows = json.loads((tmp_path / "o.json").read_text())
     assert {row["model"] for row in rows} == {*map(str, models), "ensemble (logits)"}
@@ -102,6 +102,39 @@ def test_an_empty_pair_file_is_refused_by_name(
     assert command.err == "error: mine/empty.jsonl holds no pairs: delete the file or fill it\n"
 
 
+@pytest.mark.parametrize("option", ["--out", "--predictions"])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("gone/x.json", ": gone is no folder"),
+        (".", " is a folder: name a file in it"),
+        ("/proc/x.json", " cannot be written ("),
+        ("file/x.json", ": file is no folder"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_refused_before_the_models_are_read(
+    tmp_path: Path, option: str, place: str, message: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    command = babyllama(tmp_path, "evaluate", "gone", "--suite", "gone", option, place)
+    assert (command.code, command.out) == (2, "")
+    assert command.err.startswith(f"error: {option} {place}{message}")
+    assert len(command.err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_scores_can_be_means_a_token_and_every_row_says_it(
+    models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    write_pairs(tmp_path / "mine")
+    told = ("evaluate", models[0], "--suite", "mine", "--out", "o.json")
+    for arguments, expected in ((("--normalise", "tokens"), "tokens"), ((), "sum")):
+        command = babyllama(tmp_path, *told, *arguments)
+        assert (command.code, command.err) == (0, "")
+        rows = json.loads((tmp_path / "o.json").read_text())
+        assert all(f"normalise {expected}" in row["convention"] for row in rows)
+
+
 @pytest.mark.parametrize(("convention", "shown"), [("babyllama", "50.00"), ("lm-eval", "100.00")])
 def test_equal_sentences_tie_and_count_as_the_convention_says(
     models: tuple[Path, Path], tmp_path: Path, convention: str, shown: str
@@ -129,7 +162,8 @@ def test_a_tokenizer_without_the_prefix_s_token_is_refused_by_the_prefix(
     command = babyllama(tmp_path, *told)
     assert (command.code, command.out) == (1, "")
     assert command.err == (
-        "error: evaluation.prefix: the tokenizer has no <s>; use prefix newline or none\n"
+        "error: the tokenizer has no <s>: give </s>, newline or none as evaluation.prefix or"
+        " --prefix\n"
     )
     assert babyllama(tmp_path, *told, "--prefix", "newline").code == 0
 
@@ -161,7 +195,7 @@ def test_surprisal_prints_a_row_a_word(models: tuple[Path, Path], tmp_path: Path
     [
         (None, 2, "error: text.txt is no file"),
         ("", 4, "error: text.txt holds no word"),
-        ("x" * 100, 2, f"error: the sentence '{'x' * 60}' takes 100 positions"),
+        ("fine\n" + "x" * 100, 2, f"error: the sentence '{'x' * 60}' takes 100 positions"),
     ],
 )
 def test_surprisal_ends_with_one_line_where_it_cannot_read(
@@ -170,7 +204,7 @@ def test_surprisal_ends_with_one_line_where_it_cannot_read(
     if content is not None:
         (tmp_path / "text.txt").write_text(content)
     command = babyllama(tmp_path, "surprisal", models[0], "text.txt")
-    assert command.code == code
+    assert (command.code, command.out) == (code, "")
     assert command.err.startswith(message)
     assert len(command.err.splitlines()) == 1
 

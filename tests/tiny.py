@@ -174,6 +174,7 @@ def full_recipe(data: Path) -> dict[str, Any]:
     }
     raw["tokens"]["separators"] = False
     raw["evaluation"] |= {"prefix": "<s>", "convention": "lm-eval", "checkpoints": False}
+    raw["evaluation"]["normalise"] = "tokens"
     raw["evaluation"]["suites"]["generated"] = "builtin:paradigms"
     raw["report"]["sample_temperature"] = 0.5
     raw["runtime"]["compile"] = "off"

@@ -284,7 +284,7 @@ def make_scores(
     ensemble = load_teachers(members, distillation).to(device)
     paradigms = read_suite(suite)
     check_unchanged()
-    rules = convention(settings.convention, settings.prefix)
+    rules = convention(settings.convention, settings.prefix, settings.normalise)
     # The run's own, whatever transformers makes of the files in a model's folder.
     loaded = load_tokenizer(tokenizer)
     scores = score(

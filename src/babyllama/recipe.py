@@ -18,6 +18,8 @@ from pydantic import (
 )
 
 Prefix = Literal["none", "<s>", "</s>", "newline"]
+Normalise = Literal["sum", "tokens"]
+"""The sum of a sentence's log-probabilities, or their mean a token."""
 ConventionName = Literal["babyllama", "lm-eval", "babylm-2023", "babylm-2025"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -262,6 +264,9 @@ class Evaluation(Section):
     """The rules of scoring: this project's own, or those of another tool."""
     prefix: Prefix | None = None
     """What stands before every sentence that is scored; by default what the convention has."""
+    normalise: Normalise | None = None
+    """The sum of a sentence's log-probabilities, or their mean a token; by default what the
+    convention has, which is the sum in all of them."""
     checkpoints: bool = False
     """Validate and score what `training.save_at_words` saved, too: for `compare --correlate`."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"

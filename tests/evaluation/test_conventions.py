@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_babylm_2023_starts_with_the_end_of_a_sequence_and_is_over_12_phenomena(
 def test_babylm_2025_has_no_space_and_is_over_67_paradigms(tokenizer: Any) -> None:
     expected = (tokenizer.bos_token_id, *ids(tokenizer, "The reeds")), 1.0, "paradigms"
     assert behaviour("babylm-2025", tokenizer) == expected
+
+
+def test_a_prefix_and_a_normalisation_replace_the_convention_s() -> None:
+    usual = CONVENTIONS["lm-eval"]
+    assert convention("lm-eval") == usual
+    assert convention("lm-eval", "none") == replace(usual, prefix="none")
+    assert convention("lm-eval", None, "tokens") == replace(usual, normalise="tokens")
 
 
 def test_a_convention_gives_a_model_scores_of_its_own(build: Build, tokenizer: Any) -> None:

@@ -15,7 +15,7 @@ from babyllama.distillation.loss import Pool
 from babyllama.distillation.teachers import Teachers
 from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.evaluation.conventions import CONVENTIONS
-from babyllama.evaluation.evaluate import Evaluation, check_out, evaluate
+from babyllama.evaluation.evaluate import Evaluation, evaluate
 from babyllama.evaluation.minimal_pairs import read_suite, sentences, suite_digest, summarise
 from babyllama.evaluation.scorers import ensemble_scorer
 from babyllama.evaluation.scoring import encode, score
@@ -147,17 +147,6 @@ def test_the_table_has_the_convention_s_mean_first_and_every_phenomenon(
         figure = f"{100 * macro['accuracy']:.2f} ± {100 * macro['standard_error']:.2f}"
         assert figure in lines[0]
         assert f"name {rules.name}, prefix {rules.prefix}" in " ".join(text.split())
-
-
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [("gone/x.json", r"gone is no folder"), (".", r"is a folder: name a file in it")],
-)
-def test_a_place_where_nothing_can_be_written_is_refused(
-    tmp_path: Path, place: str, message: str
-) -> None:
-    with pytest.raises(RecipeError, match=message):
-        check_out(tmp_path / place)
 
 
 def test_models_that_cannot_be_meant_are_refused(models: tuple[Path, Path], suite: Path) -> None:

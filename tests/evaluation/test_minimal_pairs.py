@@ -122,6 +122,14 @@ def test_a_folder_without_pair_files_is_refused(tmp_path: Path) -> None:
         read_suite(tmp_path)
 
 
+def test_a_folder_is_no_pair_file(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").mkdir()
+    with pytest.raises(RecipeError, match=r"holds no \.jsonl or \.json files"):
+        read_suite(tmp_path)
+    write(tmp_path / "a.json", pair())
+    assert [paradigm.name for paradigm in read_suite(tmp_path)] == ["a"]
+
+
 def test_files_of_json_lines_may_be_called_json_as_in_babylm_2023(tmp_path: Path) -> None:
     write(tmp_path / "agreement.json", pair("a", "b", UID="x"), pair("c", "d", UID="y"))
     found = [(paradigm.name, paradigm.pairs) for paradigm in read_suite(tmp_path)]
@@ -169,6 +177,12 @@ GOOD = json.dumps(pair()).encode() + b"\n"
         (b'{"sentence_good": "x", "sentence_bad": " "}', r"no text under 'sentence_bad'"),
         (b'{"sentence_good": 3, "sentence_bad": "x"}', r"no text under 'sentence_good'"),
         (b'["x", "y"]\n', r"line 1 has no text under 'sentence_good'"),
+        (b'{"sentence_good": "\\ud800 x", "sentence_bad": "y"}', r", line 1 has half a surrogate"),
+        (GOOD + GOOD[:-2] + b', "UID": 3}', r", line 2 has 3 under 'UID': give text"),
+        (
+            GOOD[:-2] + b', "linguistics_term": ["x"]}',
+            r'line 1 has \["x"\] under .linguistics_term',
+        ),
         (GOOD + b"\xff\xfe\n", rf"is not UTF-8 at byte {len(GOOD)}"),
     ],
 )
@@ -228,6 +242,14 @@ def test_standard_errors_are_those_of_independent_pairs() -> None:
     over_three = math.sqrt(a1**2 + a2**2 + b1**2) / 3
     assert result["macro_phenomena"]["standard_error"] == pytest.approx(over_two)
     assert result["macro_paradigms"]["standard_error"] == pytest.approx(over_three)
+
+
+def test_a_tie_that_counts_half_adds_no_spread_of_its_own() -> None:
+    suite, scores = suite_of(("a", "x", "="), ("b", "y", "+=-="))
+    alone, mixed = summarise(suite, scores)["paradigms"]
+    assert alone["standard_error"] == 0.0
+    # Outcomes 1, 1/2, 0, 1/2 with the mean 1/2.
+    assert mixed["standard_error"] == pytest.approx(math.sqrt((0.25 + 0.25) / 4 / 4))
 
 
 @settings(deadline=None)

@@ -148,11 +148,15 @@ def test_a_sentence_is_encoded_without_a_leading_space_and_without_special_token
 def test_a_prefix_that_the_tokenizer_lacks_is_refused() -> None:
     class Bare:
         bos_token_id = None
-        eos_token_id = 7
+        eos_token_id: int | None = 7
 
     assert prefix_ids(Bare(), "</s>") == [7]
-    with pytest.raises(BabyllamaError, match=r"evaluation\.prefix: the tokenizer has no <s>"):
+    message = r"no <s>: give </s>, newline or none as evaluation\.prefix or --prefix"
+    with pytest.raises(BabyllamaError, match=message):
         prefix_ids(Bare(), "<s>")
+    Bare.eos_token_id = None
+    with pytest.raises(BabyllamaError, match=r"no </s>: give newline or none as"):
+        prefix_ids(Bare(), "</s>")
 
 
 def test_sentences_with_the_same_ids_tie_exactly_and_count_as_half(

@@ -17,6 +17,7 @@ from babyllama.evaluation.submission import (
     subtask,
     write_submission,
 )
+from babyllama.evaluation.suites import FILTERED_PAIRS
 from tiny import babyllama
 
 PAIRS = [("good a", "bad a"), ("good\nb", "bad\nb"), ("good c", "bad c")]
@@ -113,7 +114,6 @@ def test_what_babylm_does_not_ask_for_is_no_subtask(tmp_path: Path) -> None:
         (2, None, "h.jsonl", "a hand-in is of one model, and 2 are given"),
         (1, 5, "h.jsonl", "a hand-in has every pair: leave --limit out"),
         (1, None, "h.txt", r"h.txt: end its name in .jsonl \(BabyLM 2023\) or .json"),
-        (1, None, "gone/h.json", "gone is no folder"),
     ],
 )
 def test_what_cannot_be_handed_in_is_refused_beforehand(
@@ -122,6 +122,44 @@ def test_what_cannot_be_handed_in_is_refused_beforehand(
     suite = write_file(tmp_path / "s", "hypernym", PAIRS)
     with pytest.raises(RecipeError, match=message):
         check_hand_in(tmp_path / file, suite, [Path(str(n)) for n in range(models)], limit)
+
+
+def whole_supplement(folder: Path, **other: int) -> Path:
+    """The supplement's files with as many pairs as BabyLM 2025 counts, or with others."""
+    for name, count in {**FILTERED_PAIRS["blimp_supplement"], **other}.items():
+        if count:
+            write_file(folder, name, PAIRS[:1] * count)
+    return folder
+
+
+def test_a_whole_suite_can_be_handed_in(tmp_path: Path) -> None:
+    check_hand_in(tmp_path / "h.json", whole_supplement(tmp_path / "s"), [Path("m")], None)
+
+
+@pytest.mark.parametrize(("name", "count"), [("turn_taking", 279), ("hypernym", 0)])
+def test_a_part_of_a_suite_is_refused_with_what_it_has_and_what_is_wanted(
+    tmp_path: Path, name: str, count: int
+) -> None:
+    suite = whole_supplement(tmp_path / "s", **{name: count})
+    wanted = FILTERED_PAIRS["blimp_supplement"][name]
+    message = rf"supplement/{name} has {count} pairs, and BabyLM 2025 \(.json\) wants {wanted}"
+    with pytest.raises(RecipeError, match=message):
+        check_hand_in(tmp_path / "h.json", suite, [Path("m")], None)
+
+
+def test_2023_has_phenomena_and_2025_paradigms(tmp_path: Path) -> None:
+    paradigm = write_file(tmp_path / "p", "passive_1", PAIRS)
+    with pytest.raises(RecipeError, match=r"passive_1 is a paradigm, and BabyLM 2023 \(.jsonl\)"):
+        check_hand_in(tmp_path / "h.jsonl", paradigm, [Path("m")], None)
+    phenomenon = write_file(tmp_path / "q", "binding", PAIRS)
+    check_hand_in(tmp_path / "h.jsonl", phenomenon, [Path("m")], None)
+    with pytest.raises(RecipeError, match=r"blimp/adjunct_island has 0 pairs"):
+        check_hand_in(tmp_path / "h.json", phenomenon, [Path("m")], None)
+
+
+def test_the_sizes_are_of_the_subtasks_that_babylm_has() -> None:
+    assert set(FILTERED_PAIRS["blimp"]) == set(SUB_TASKS["blimp"][12:])
+    assert set(FILTERED_PAIRS["blimp_supplement"]) == set(SUB_TASKS["supplement"])
 
 
 def test_another_suite_cannot_be_handed_in(tmp_path: Path) -> None:
@@ -164,15 +202,20 @@ def test_the_command_hands_in_what_its_accuracy_is_made_of(finished: Path, tmp_p
     ]
     write_file(tmp_path / "s", "hypernym", pairs)
     model = finished / "runs" / "first" / "models" / "llama"
-    told = ("--convention", "babylm-2023", "--out", "o.json", "--predictions", "h.json")
+    told = ("--convention", "babylm-2023", "--out", "o.json", "--predictions", "h.jsonl")
     command = babyllama(tmp_path, "evaluate", model, "--suite", "s", *told)
     assert (command.code, command.err) == (0, "")
-    found = json.loads((tmp_path / "h.json").read_text())["blimp_supplement"]["hypernym"]
+    found = json.loads((tmp_path / "h.jsonl").read_text())
     answers = [each["pred"] for each in found["predictions"]]
     right = [answer == good for answer, (good, _) in zip(answers, pairs, strict=True)]
     macro = json.loads((tmp_path / "o.json").read_text())[0]["value"]
     assert sum(right) / 3 == macro
     assert {answer in pair for answer, pair in zip(answers, pairs, strict=True)} == {True}
+    again = babyllama(tmp_path, "evaluate", model, "--suite", "s", "--predictions", "h.jsonl")
+    assert (again.code, again.err) == (
+        0,
+        "warning: h.jsonl has predictions of supplement already, which are replaced: hypernym\n",
+    )
 
 
 def test_the_command_refuses_a_part_before_it_scores(tmp_path: Path) -> None:

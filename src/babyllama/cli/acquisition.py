@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from babyllama.cli.app import app, console, in_a_folder
+from babyllama.cli.app import app, console, writable
 from babyllama.cli.scores import PrefixName
 
 Models = Annotated[list[Path], typer.Argument(help="Model folders.")]
 Prefix = Annotated[PrefixName, typer.Option(help="What stands before every utterance.")]
 Out = Annotated[
-    Path | None, typer.Option(help="Write every figure here, as JSON.", callback=in_a_folder)
+    Path | None, typer.Option(help="Write every figure here, as JSON.", callback=writable)
 ]
 
 
@@ -32,11 +32,8 @@ def acquisition(
 ) -> None:
     """Tell the age at which children learn words from their surprisal (BabyLM 2023)."""
     from babyllama.evaluation.acquisition.children import acquisition as measure
-    from babyllama.evaluation.evaluate import check_out
     from babyllama.store import write_json
 
-    if out:
-        check_out(out)
     found = measure(models, words, utterances, prefix=prefix, alignment=alignment, seed=seed)
     console().print(found.table(), *found.notes(), sep="\n")
     if out:
@@ -54,11 +51,8 @@ def acquisition_curves(
 ) -> None:
     """Compare when training makes words known with when children say them (BabyLM 2025)."""
     from babyllama.evaluation.acquisition.curves import acquisition_curves as measure
-    from babyllama.evaluation.evaluate import check_out
     from babyllama.store import write_json
 
-    if out:
-        check_out(out)
     found = measure(models, contexts, curves, prefix=prefix, say=partial(typer.echo, err=True))
     console().print(found.table())
     if out:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,13 +53,28 @@ def _warn_once(message: str) -> None:
     typer.echo(f"warning: {message}", err=True)
 
 
-def in_a_folder(file: Path | None) -> Path | None:
-    """Refuse a file that cannot be written before the work is done, not after."""
-    if file and not file.parent.is_dir():
-        from babyllama.errors import RecipeError
+def writable(option: typer.CallbackParam, file: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before the work is done, not after.
 
-        raise RecipeError(f"--out {file}: {file.parent} is no folder: create it or choose another")
-    return file
+    Raises:
+        RecipeError: a folder, a folder that is not there, or one that takes no file.
+    """
+    if file is None:
+        return None
+    from babyllama.errors import RecipeError
+
+    name = f"{option.opts[0]} {file}"
+    try:
+        if file.is_dir():
+            raise RecipeError(f"{name} is a folder: name a file in it")
+        if not file.parent.is_dir():
+            raise RecipeError(f"{name}: {file.parent} is no folder: create it or choose another")
+        with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}."):
+            return file
+    except OSError as error:
+        raise RecipeError(
+            f"{name} cannot be written ({error.strerror}): choose another place"
+        ) from None
 
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe's name or a YAML file.")]

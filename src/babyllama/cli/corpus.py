@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from babyllama.cli.app import Overrides, RecipeArgument, RunDir, app, console, in_a_folder
+from babyllama.cli.app import Overrides, RecipeArgument, RunDir, app, console, writable
 
 if TYPE_CHECKING:
     from babyllama.recipe import Recipe
@@ -38,7 +38,7 @@ def audit(
     run_dir: RunDir = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write everything here, lists and all, as JSON.", callback=in_a_folder),
+        typer.Option(help="Write everything here, lists and all, as JSON.", callback=writable),
     ] = None,
 ) -> None:
     """Look for duplicates, odd encoding, and overlap with the dev text and evaluation sets."""
@@ -58,7 +58,7 @@ def readability(
     overrides: Overrides = None,
     run_dir: RunDir = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the table here as JSON.", callback=in_a_folder)
+        Path | None, typer.Option(help="Write the table here as JSON.", callback=writable)
     ] = None,
 ) -> None:
     """Score how hard each source reads, and sort the sources into buckets (English only)."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from babyllama.cli.app import app, console, in_a_folder
+from babyllama.cli.app import app, console, writable
 
 PrefixName = Literal["none", "<s>", "</s>", "newline"]
 
@@ -22,6 +22,10 @@ def evaluate(
     prefix: Annotated[
         PrefixName | None, typer.Option(help="Before every sentence; else the convention's.")
     ] = None,
+    normalise: Annotated[
+        Literal["sum", "tokens"] | None,
+        typer.Option(help="Sum log-probabilities, or their mean a token; else the convention's."),
+    ] = None,
     pool: Annotated[
         Literal["logits", "probabilities"] | None,
         typer.Option(help="Score the ensemble of the models too, pooled in this way."),
@@ -32,30 +36,30 @@ def evaluate(
     ] = "auto",
     limit: Annotated[int | None, typer.Option(min=1, help="Pairs a paradigm, at most.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write every figure here, as JSON.", callback=in_a_folder)
+        Path | None, typer.Option(help="Write every figure here, as JSON.", callback=writable)
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Write or add to a BabyLM hand-in: .jsonl (2023) or .json (2024, 2025)."),
+        typer.Option(
+            help="Write or add to a BabyLM hand-in: .jsonl (2023) or .json (2024, 2025).",
+            callback=writable,
+        ),
     ] = None,
 ) -> None:
     """Score models on minimal pairs: which of two sentences do they find more probable?"""
     from babyllama.evaluation.conventions import convention as rules_of
-    from babyllama.evaluation.evaluate import check_out
     from babyllama.evaluation.evaluate import evaluate as score_models
     from babyllama.evaluation.submission import check_hand_in, pair_subtasks, write_submission
     from babyllama.evaluation.suites import suite_folder
     from babyllama.store import write_json
 
-    if out:
-        check_out(out)
     folder = suite_folder(suite)
     if predictions:
         check_hand_in(predictions, folder, models, limit)
     found = score_models(
         models,
         folder,
-        rules_of(convention, prefix),
+        rules_of(convention, prefix, normalise),
         limit=limit,
         pool=pool,
         precision=precision,
@@ -89,7 +93,7 @@ def compare(
         bool, typer.Option("--seeds", help="Mean and deviation over runs of one recipe instead.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Write the figures here as JSON.", callback=in_a_folder)
+        Path | None, typer.Option(help="Write the figures here as JSON.", callback=writable)
     ] = None,
 ) -> None:
     """Compare models of finished runs, first minus second, with intervals."""
@@ -106,10 +110,6 @@ def compare(
     if seeds and correlate:
         raise RecipeError("--seeds and --correlate exclude each other: give one of them")
 
-    if out:
-        from babyllama.evaluation.evaluate import check_out
-
-        check_out(out)
     if seeds:
         comparison.check_all_models("--seeds", model, models)
         study = over_seeds.study_seeds(runs, suite=suite, over=over)
@@ -138,6 +138,7 @@ def surprisal(
     from babyllama.tokens.tokenizer import load_tokenizer
 
     lines = read_lines(file)
+    words = surprisals(load_model(model), load_tokenizer(model), lines, prefix)
     typer.echo("line\tnumber\tword\tbits")
-    for word in surprisals(load_model(model), load_tokenizer(model), lines, prefix):
+    for word in words:
         typer.echo(f"{word.line}\t{word.number}\t{word.text}\t{word.bits:.6f}")

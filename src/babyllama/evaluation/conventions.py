@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from babyllama.recipe import ConventionName, Prefix
+from babyllama.recipe import ConventionName, Normalise, Prefix
 
-Normalise = Literal["sum", "tokens"]
-"""The sum of a sentence's log-probabilities, or their mean a token."""
 Ties = Literal["half", "good"]
 """What two sentences that score the same count: half, or as correct."""
 Headline = Literal["phenomena", "paradigms"]
@@ -63,7 +61,9 @@ CONVENTIONS: Mapping[ConventionName, Convention] = {
 }
 
 
-def convention(name: ConventionName, prefix: Prefix | None = None) -> Convention:
-    """A convention by name, with another prefix if one is given."""
+def convention(
+    name: ConventionName, prefix: Prefix | None = None, normalise: Normalise | None = None
+) -> Convention:
+    """A convention by name, with another prefix or normalisation if one is given."""
     chosen = CONVENTIONS[name]
-    return replace(chosen, prefix=prefix) if prefix else chosen
+    return replace(chosen, prefix=prefix or chosen.prefix, normalise=normalise or chosen.normalise)

@@ -122,7 +122,7 @@ def _lines(summary: Mapping[str, Any], headline: str) -> dict[str, str]:
     """Label -> accuracy and standard error of one model."""
     other = "paradigms" if headline == "phenomena" else "phenomena"
     macros = {of: summary[f"macro_{of}"] for of in (headline, other)}
-    rows = {f"mean of {row['n']} {of}": row for of, row in macros.items()}
+    rows = {f"mean of {_counted(row['n'], of)}": row for of, row in macros.items()}
     rows |= {f"  {row['phenomenon']}": row for row in summary["phenomena"]}
     return {
         label: f"{100 * row['accuracy']:.2f} ± {100 * row['standard_error']:.2f}"
@@ -130,16 +130,10 @@ def _lines(summary: Mapping[str, Any], headline: str) -> dict[str, str]:
     }
 
 
-def check_out(file: Path) -> None:
-    """Refuse a place for the results before hours of scoring.
-
-    Raises:
-        RecipeError: a folder, or a file in a folder that does not exist.
-    """
-    if file.is_dir():
-        raise RecipeError(f"--out {file} is a folder: name a file in it")
-    if not file.parent.is_dir():
-        raise RecipeError(f"--out {file}: {file.parent} is no folder: create it first")
+def _counted(n: int, of: str) -> str:
+    """As `12 phenomena`, `1 paradigm`."""
+    one = {"phenomena": "phenomenon", "paradigms": "paradigm"}
+    return f"{n} {one[of] if n == 1 else of}"
 
 
 def evaluate(

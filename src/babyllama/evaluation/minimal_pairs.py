@@ -9,6 +9,7 @@ itself.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from babyllama.store import file_digest
 
 Pair = tuple[str, str]
 """(good, bad)"""
+READ_KEYS = ("sentence_good", "sentence_bad", "UID", "linguistics_term")
 TIE_COUNTS: Mapping[Ties, float] = {"half": 0.5, "good": 1.0}
 # BLiMP's articles count its 13th label, s-selection, as argument structure: 12 phenomena.
 SAME_PHENOMENON = {"s-selection": "argument_structure"}
@@ -78,7 +80,9 @@ def _pair_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise RecipeError(f"suite folder {folder} does not exist: check evaluation.suites")
-    files = sorted(folder.glob("*.jsonl")) or sorted(folder.glob("*.json"))
+    endings = ("*.jsonl", "*.json")
+    each = (sorted(path for path in folder.glob(end) if path.is_file()) for end in endings)
+    files = next(filter(None, each), [])
     if not files:
         raise RecipeError(f"suite folder {folder} holds no .jsonl or .json files of minimal pairs")
     return files
@@ -99,11 +103,11 @@ def _read_file(path: Path) -> list[Paradigm]:
     """The paradigms of one file: its rows by `UID`."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in _read_rows(path):
-        groups.setdefault(str(row.get("UID") or path.stem), []).append(row)
+        groups.setdefault(row.get("UID") or path.stem, []).append(row)
     paradigms = []
     for name, rows in groups.items():
         of_file = name if len(groups) == 1 else path.stem
-        phenomenon = str(rows[0].get("linguistics_term") or of_file)
+        phenomenon = rows[0].get("linguistics_term") or of_file
         pairs = [(row["sentence_good"], row["sentence_bad"]) for row in rows]
         paradigms.append(Paradigm(name, SAME_PHENOMENON.get(phenomenon, phenomenon), pairs))
     return paradigms
@@ -132,7 +136,23 @@ def _read_row(path: Path, number: int, line: str) -> dict[str, Any]:
     for key in ("sentence_good", "sentence_bad"):
         if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
             raise CorruptDataError(f"{path}, line {number} has no text under {key!r}: add it")
+    for key in READ_KEYS:
+        _check_text(path, number, key, row.get(key))
     return dict(row)
+
+
+def _check_text(path: Path, number: int, key: str, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise CorruptDataError(
+            f"{path}, line {number} has {json.dumps(value)[:60]} under {key!r}: give text or leave"
+            " it out"
+        )
+    # JSON may escape half of a surrogate pair, which no tokenizer takes.
+    if value and (half := re.search(r"[\ud800-\udfff]", value)):
+        raise CorruptDataError(
+            f"{path}, line {number} has half a surrogate pair, {half[0]!a}, under {key!r}:"
+            " write the whole character"
+        )
 
 
 def sentences(suite: Sequence[Paradigm]) -> list[str]:
@@ -159,7 +179,8 @@ def summarise(
 
     A phenomenon's accuracy is over its pooled pairs, as in BabyLM 2023, whose files hold a
     phenomenon each. The macro over phenomena and the macro over paradigms are plain means. A
-    standard error covers the sampling of pairs alone: p(1-p)/n a paradigm, treated as independent.
+    standard error covers the sampling of pairs alone, treated as independent: the variance of the
+    outcomes over n for a paradigm, which is p(1-p)/n where no tie counts half.
     """
     margins = scores[0::2] - scores[1::2]
     outcomes = np.where(margins > 0, 1.0, np.where(margins == 0, TIE_COUNTS[ties], 0.0))
@@ -183,7 +204,7 @@ def summarise(
 
 def _accuracy(outcomes: npt.NDArray[np.float64]) -> dict[str, float | int]:
     mean, n = float(outcomes.mean()), len(outcomes)
-    return {"accuracy": mean, "standard_error": math.sqrt(mean * (1 - mean) / n), "n": n}
+    return {"accuracy": mean, "standard_error": math.sqrt(outcomes.var() / n), "n": n}
 
 
 def _pooled(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:

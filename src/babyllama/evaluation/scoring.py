@@ -13,10 +13,9 @@ import numpy.typing as npt
 import torch
 
 from babyllama.errors import BabyllamaError, CorruptDataError
-from babyllama.evaluation.conventions import Normalise
 from babyllama.evaluation.scorers import Scorer
 from babyllama.evaluation.trees import Row, as_trees, by_length
-from babyllama.recipe import Prefix
+from babyllama.recipe import Normalise, Prefix
 from babyllama.tokens.tokenizer import plain_encoder
 
 Nats = npt.NDArray[np.float64]
@@ -38,8 +37,11 @@ def prefix_ids(tokenizer: Any, prefix: Prefix) -> list[int]:
         return list(plain_encoder(tokenizer).encode("\n", add_special_tokens=False).ids)
     token = tokenizer.bos_token_id if prefix == "<s>" else tokenizer.eos_token_id
     if token is None:
+        other, its = ("</s>", "eos") if prefix == "<s>" else ("<s>", "bos")
+        offered = "" if getattr(tokenizer, f"{its}_token_id") is None else f"{other}, "
         raise BabyllamaError(
-            f"evaluation.prefix: the tokenizer has no {prefix}; use prefix newline or none"
+            f"the tokenizer has no {prefix}: give {offered}newline or none as evaluation.prefix or"
+            " --prefix"
         )
     return [token]
 

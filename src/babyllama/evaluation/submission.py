@@ -10,6 +10,7 @@ probable, or a label, which is text in 2023 and a number later.
 """
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Literal
 from babyllama.corpus.fetching.registry import entry
 from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.evaluation.minimal_pairs import Pair, read_pairs
+from babyllama.evaluation.suites import FILTERED_PAIRS
 from babyllama.store import write_text
 
 Task = Literal["blimp", "supplement", "glue", "msgs"]
@@ -129,21 +131,47 @@ def pair_task(suite: Path) -> Task:
 def check_hand_in(file: Path, suite: Path, models: Sequence[Path], limit: int | None) -> None:
     """Refuse predictions that could not be handed in, before they are made.
 
+    Warns where the file has predictions of the same subtasks, which will be replaced.
+
     Raises:
         RecipeError: several models, a part of the pairs, another suite than BLiMP or the
-            supplement, a name that says no format, a folder that is not there.
+            supplement, a subtask that the format does not have, a name that says no format.
         CorruptDataError: a file that is there and holds something else.
     """
     if len(models) > 1:
         raise RecipeError(
             f"--predictions: a hand-in is of one model, and {len(models)} are given: name one"
         )
-    if not file.parent.is_dir():
-        raise RecipeError(f"--predictions {file}: {file.parent} is no folder: create it first")
     if limit:
         raise RecipeError("--predictions: a hand-in has every pair: leave --limit out")
-    pair_task(suite)
-    read_submission(file)
+    task = pair_task(suite)
+    has = {(each.task, each.sub_task) for each in read_submission(file)}
+    counts = {name: len(pairs) for name, pairs in read_pairs(suite).items()}
+    (_check_2023 if file.suffix == ".jsonl" else _check_whole)(task, counts)
+    if again := [name for name in counts if (task, name) in has]:
+        message = f"{file} has predictions of {task} already, which are replaced:"
+        warnings.warn(f"{message} {', '.join(again)}", stacklevel=2)
+
+
+def _check_2023(task: Task, counts: Mapping[str, int]) -> None:
+    """Hold subtasks against those of 2023, whose collect_results.py takes no paradigm of BLiMP."""
+    paradigms = {Path(file).stem for file in entry("blimp").bytes}
+    if task == "blimp" and (wrong := next((name for name in counts if name in paradigms), None)):
+        raise RecipeError(
+            f"--predictions: {wrong} is a paradigm, and BabyLM 2023 (.jsonl) takes phenomena: give"
+            " --suite blimp-2023, or name a .json file, the format of 2024 and 2025"
+        )
+
+
+def _check_whole(task: Task, counts: Mapping[str, int]) -> None:
+    """Hold the pairs of every subtask against those that BabyLM 2025 counts."""
+    wanted = FILTERED_PAIRS[LATER_NAMES[task]]
+    for name in [*wanted, *counts]:
+        if counts.get(name, 0) != wanted.get(name, 0):
+            raise RecipeError(
+                f"--predictions: {task}/{name} has {counts.get(name, 0)} pairs, and BabyLM 2025"
+                f" (.json) wants {wanted.get(name, 0)}: give --suite {task}-filtered, all of it"
+            )
 
 
 def write_submission(file: Path, subtasks: Iterable[Subtask]) -> None:

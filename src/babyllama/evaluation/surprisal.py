@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.evaluation.scorers import Scorer, model_scorer
 from babyllama.evaluation.scoring import prefix_ids, token_scores, too_long
-from babyllama.evaluation.trees import Batch
+from babyllama.evaluation.trees import Batch, Row
 from babyllama.models.architectures import longest_input
 from babyllama.recipe import Prefix
 from babyllama.tokens.tokenizer import plain_encoder
@@ -35,6 +35,8 @@ Alignment = Literal["before", "same-position"]
 or the one made after, which is the surprisal of the same token coming once more."""
 BLOCK = 1000
 """Lines that are held at a time."""
+Block = tuple[list[tuple[int, Sequence[str]]], list[str], list[Any], list[Row]]
+"""Numbered words of some lines, the lines as text, their encodings, their ids behind the prefix."""
 
 
 class Word(NamedTuple):
@@ -73,11 +75,23 @@ def surprisals(
 ) -> Iterator[Word]:
     """The words of lines, in order, each line by itself; a line without words gives none.
 
+    All lines are held against the model's positions now, before the first word is asked for.
+
     Raises:
         RecipeError: a line that is longer than the model's positions.
     """
-    scorer, encoder = model_scorer(model), plain_encoder(tokenizer)
     start, positions = prefix_ids(tokenizer, prefix), longest_input(model)
+    for _, texts, _, rows in _blocks(tokenizer, lines, start, alignment):
+        if long := too_long(texts, rows, positions):
+            raise RecipeError(f"{long}, and the model has {positions}: break that line in two")
+    return _scored(model, tokenizer, lines, start, alignment)
+
+
+def _blocks(
+    tokenizer: Any, lines: Sequence[Sequence[str]], start: Sequence[int], alignment: Alignment
+) -> Iterator[Block]:
+    """The lines that have words, `BLOCK` at a time."""
+    encoder = plain_encoder(tokenizer)
     numbered = [(number, words) for number, words in enumerate(lines, 1) if words]
     for first in range(0, len(numbered), BLOCK):
         block = numbered[first : first + BLOCK]
@@ -86,8 +100,18 @@ def surprisals(
         rows = [(*start, *encoding.ids) for encoding in encodings]
         if alignment == "same-position":  # one more, so that the last token is read too
             rows = [(*row, row[-1]) for row in rows]
-        if long := too_long(texts, rows, positions):
-            raise RecipeError(f"{long}, and the model has {positions}: break that line in two")
+        yield block, texts, encodings, rows
+
+
+def _scored(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    lines: Sequence[Sequence[str]],
+    start: Sequence[int],
+    alignment: Alignment,
+) -> Iterator[Word]:
+    scorer, positions = model_scorer(model), longest_input(model)
+    for block, _, encodings, rows in _blocks(tokenizer, lines, start, alignment):
         scores = token_scores(
             _aligned(scorer, alignment),
             rows,

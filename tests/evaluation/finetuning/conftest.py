@@ -66,7 +66,7 @@ def tasks_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder / "mnli.train.jsonl", pairs(30, 3, fields=nli))
     write_rows(folder / "mnli.valid.jsonl", pairs(9, 3, fields=nli))
     write_rows(folder / "mnli-mm.valid.jsonl", pairs(12, 3, fields=nli))
-    write_rows(folder / "boolq.valid.jsonl", pairs(10, fields=("question", "passage")))
+    write_rows(folder / "boolq.valid.jsonl", pairs(10, fields=("passage", "question")))
     own = folder / "main_verb_control"
     write_rows(own / "train.jsonl", msgs_rows(20, "training"))
     write_rows(own / "test.jsonl", msgs_rows(6, "training") + msgs_rows(8, "test"))

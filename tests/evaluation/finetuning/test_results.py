@@ -14,7 +14,6 @@ from babyllama.evaluation.finetuning.results import (
     Finetuning,
     NotRun,
     Result,
-    predictions,
     read_result,
 )
 from babyllama.evaluation.finetuning.tasks import TASKS
@@ -70,7 +69,6 @@ def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "new" / "rte.json"
     RESULT.write(file)
     assert read_result(file) == replace(RESULT, labels=[*RESULT.labels])
-    assert predictions(read_result(file)) == [{"id": "9", "pred": 1}, {"id": "7", "pred": 0}]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"task": "rte"}'])
@@ -160,6 +158,38 @@ def test_over_seeds_stand_mean_and_deviation() -> None:
     assert "standard deviation over seeds" in text
     assert "65.00 ± 7.07" in text
     assert "seeds 1, 2" in text
+
+
+def test_figures_over_different_numbers_of_seeds_say_theirs() -> None:
+    two = [RESULT, replace(RESULT, seed=2, value=0.7)]
+    text = " ".join(printed(found([*two, MRPC, MV])).split())
+    assert "± standard deviation over (n) seeds, with (1) ± standard error" in text
+    assert "rte accuracy 65.00 ± 7.07 (2)" in text
+    assert "mrpc F1 80.00 ± 4.00 (1)" in text
+    # Seed 1 alone is of both tasks: the standard error of their mean.
+    assert "mean of (Super)GLUE 72.50 ± 2.50 (1) (2 of 2 tasks)" in text
+
+
+def test_seeds_that_differ_from_task_to_task_are_no_deviation() -> None:
+    finetuning = found([RESULT, replace(MRPC, seed=2)])
+    text = " ".join(printed(finetuning).split())
+    assert "score in % ± standard error" in text
+    assert "deviation" not in text
+    assert "mean of (Super)GLUE 70.00 ± 2.50 (2 of 2 tasks)" in text
+    mean = finetuning.rows()[-1]
+    assert (mean["seeds"], mean["deviation"]) == ([1, 2], None)
+
+
+@pytest.mark.parametrize("changed", [0, 1])
+def test_a_mean_is_marked_as_its_parts_are(changed: int) -> None:
+    parts = [MRPC, RESULT]
+    tuning = {"roughness": {"erratic": True}}
+    parts[changed] = replace(parts[changed], split_of_reported=True, tuning=tuning)
+    mean = found(parts).rows()[-1]
+    assert mean["task"] == "mean/glue"
+    assert mean["erratic"]
+    assert "tuned True, split_of_reported True" in mean["convention"]
+    assert "70.00 ± 2.50†* (2 of 2 tasks)" in printed(found(parts))
 
 
 @pytest.mark.parametrize(

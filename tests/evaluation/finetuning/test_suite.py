@@ -1,11 +1,12 @@
 """Models on tasks: what is made, what is kept, what is made again, what is refused."""
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from babyllama.evaluation.finetuning.classifier import Classifier
 from babyllama.evaluation.finetuning.encoding import encode
 from babyllama.evaluation.finetuning.files import read_task
 from babyllama.evaluation.finetuning.job import Choices
-from babyllama.evaluation.finetuning.results import Finetuning, read_result
+from babyllama.evaluation.finetuning.results import Finetuning, NotRun, read_result
 from babyllama.evaluation.finetuning.splits import held_out
 from babyllama.evaluation.finetuning.suite import check_complete
 from babyllama.evaluation.finetuning.tasks import TASKS, metric_value, resolve_tasks
@@ -30,7 +31,7 @@ from babyllama.models.folders import folder_digest, save_model
 from babyllama.tokens.tokenizer import load_tokenizer
 from tiny import babyllama
 
-from .conftest import QUICK
+from .conftest import QUICK, pairs, write_rows
 
 Build = Callable[..., PreTrainedModel]
 Run = Callable[..., Finetuning]
@@ -117,7 +118,7 @@ def test_the_reported_items_are_read_once_and_last(
     pretrained: Path,
 ) -> None:
     data, tokenizer = read_task(TASKS["rte"], tasks_folder), load_tokenizer(pretrained)
-    _, out = held_out(data.train, 0.1, QUICK.seed)
+    _, out = held_out(data.train, 0.1, QUICK.seed, passage=0)
     selection = set(encode(tokenizer, TASKS["rte"], out, 32))
     # The tiny files share texts: the reported ones get others.
     changed = [replace(each, parts=(f"x{each.id}", each.parts[1])) for each in data.reported]
@@ -218,6 +219,55 @@ def test_mnli_mm_is_scored_with_the_classifier_of_mnli(
     assert alone.results == found.results[1:]
 
 
+def test_mnli_mm_alone_selects_on_the_reported_items_of_mnli(run: Run) -> None:
+    alone = run("mnli_mm", selection="reported").results[0]
+    first, second = run("mnli", "mnli_mm", selection="reported").results
+    assert replace(alone, seconds=0) == replace(second, seconds=0)
+    assert alone.selection_n == first.n == 9
+
+
+def test_items_of_a_passage_are_not_trained_and_selected_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = pairs(20, fields=("question", "passage"))
+    for at, row in enumerate(rows):
+        row["passage"] = f"passage {at // 4}"
+    write_rows(tmp_path / "data" / "boolq.train.jsonl", rows)
+    write_rows(tmp_path / "data" / "boolq.valid.jsonl", rows)
+    parts: list[Any] = []
+    plain = job_module.held_out
+
+    def watched(*arguments: Any) -> Any:
+        parts.extend(plain(*arguments))
+        return tuple(parts)
+
+    monkeypatch.setattr(job_module, "held_out", watched)
+    run("boolq", data=tmp_path / "data")
+    train, out = ({each.parts[1] for each in part} for part in parts)
+    assert len(train) == 4
+    assert len(out) == 1
+    assert not train & out
+
+
+@pytest.mark.parametrize(("name", "extra"), [("MV", {}), ("rte", {"held out": "whole passages"})])
+def test_results_of_tasks_without_passages_keep_their_key(
+    run: Run, pretrained: Path, tasks_folder: Path, name: str, extra: dict[str, Any]
+) -> None:
+    body = {
+        "version": 1,
+        "task": name,
+        "model": folder_digest(pretrained),
+        "data": [read_task(TASKS[name], tasks_folder).digest],
+        "settings": asdict(QUICK),
+        "selection": "held-out",
+        "limit": None,
+        "precision": "fp32",
+        "tuning": None,
+    }
+    digest = hashlib.sha256(json.dumps(body | extra, sort_keys=True).encode()).hexdigest()
+    assert run(name).results[0].fingerprint == digest[:8]
+
+
 def test_a_task_with_reported_items_alone_is_split_if_asked(run: Run) -> None:
     assert not run("boolq").results
     result = run("boolq", split_reported=True).results[0]
@@ -245,6 +295,17 @@ def test_tuning_tries_the_grid_once_for_all_seeds_and_draws_it(
     assert found.results[0].best["score"] == max(each["best"]["score"] for each in best["tries"])
     (picture,) = (tmp_path / "out").glob("tiny-*/MV-tuning-*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("small_grid")
+def test_tries_that_are_lost_are_made_again_with_the_first_seed(run: Run, tmp_path: Path) -> None:
+    first = run("MV", tune=True, seeds=(1, 2)).results[1]
+    (out,) = (tmp_path / "out").glob("tiny-*")
+    (tries,) = (path for path in out.glob("MV-tuning-*") if path.is_dir())
+    shutil.rmtree(tries)
+    next(out.glob("MV-seed-2-*.json")).unlink()
+    again = run("MV", tune=True, seeds=(1, 2)).results[1]
+    assert replace(again, seconds=0) == replace(first, seconds=0)
 
 
 def test_a_stopped_suite_keeps_what_is_done_and_goes_on(
@@ -287,6 +348,16 @@ def test_a_diverged_task_is_listed_and_the_others_are_made(
     with pytest.raises(DivergedError, match=r"diverged: rte \(.*tiny\); all others are done"):
         check_complete(found)
     check_complete(replace(found, not_run=[]))
+
+
+def test_where_no_task_was_run_it_is_no_success(run: Run) -> None:
+    with pytest.raises(RecipeError, match=r"no task was run \(rte, boolq\): add the files"):
+        check_complete(replace(run("boolq"), results=[], not_run=[*lost("rte"), *lost("boolq")]))
+    check_complete(run("boolq", "MV"))
+
+
+def lost(task: str) -> list[NotRun]:
+    return [NotRun(model, task, "glue", "no files") for model in ("a", "b")]
 
 
 def test_without_memory_the_batch_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,3 +408,8 @@ def test_the_command_prints_the_table(pretrained: Path, tasks_folder: Path, tmp_
     assert "not run: boolq: boolq has no training file" in command.out
     assert "MV" in command.out
     assert "making tiny MV seed 12" in command.err
+    options[-1] = "boolq"
+    nothing = babyllama(tmp_path, "finetune", pretrained, *options)
+    assert nothing.code == 2
+    assert "not run: boolq" in nothing.out
+    assert nothing.err.splitlines()[-1].endswith("or check --data")

@@ -69,7 +69,7 @@ def _whole_passages(examples: Sequence[Example], share: float, seed: int, passag
             out.update(places)
             for at in places:
                 wanted[examples[at].label] -= 1
-    return out or set(max(drawn, key=gain))
+    return out or {*max(drawn, key=gain)}
 
 
 def _spread(examples: Sequence[Example], seed: int, stream: str) -> list[int]:
