@@ -352,11 +352,15 @@ def test_a_second_process_in_a_run_directory_leaves_it_as_it_is(data: Path, tmp_
 def test_another_convention_makes_the_scores_anew_and_is_told_in_them(
     data: Path, copied: Path
 ) -> None:
-    settings = ("evaluation.convention=lm-eval", "evaluation.prefix=</s>")
+    settings = (
+        "evaluation.convention=lm-eval",
+        "evaluation.prefix=</s>",
+        "evaluation.normalise=tokens",
+    )
     command = babyllama(copied, "run", data / "tiny.yaml", *settings, "--run-dir", "runs/first")
     assert command.code == 0, command.err
     assert {stage.split("/")[0] for stage in made(command)} == {"scores"}
-    run, rules = copied / "runs" / "first", convention("lm-eval", "</s>")
+    run, rules = copied / "runs" / "first", convention("lm-eval", "</s>", "tokens")
     told = read(run / "scores" / "ensemble" / "pairs.json")["convention"]
     assert told == rules.described(told["precision"])
     model, tokenizer = load_model(run / "models" / "llama"), load_tokenizer(run / "tokenizer")
@@ -366,6 +370,7 @@ def test_another_convention_makes_the_scores_anew_and_is_told_in_them(
         vocabulary=len(tokenizer),
         positions=64,
         device=model.device,
+        normalise="tokens",
     )
     kept = np.load(run / "scores" / "llama" / "pairs.items.npy")
     np.testing.assert_allclose(kept.flatten(), expected, atol=1e-4)

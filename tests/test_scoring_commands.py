@@ -108,7 +108,7 @@ def test_an_empty_pair_file_is_refused_by_name(
     [
         ("gone/x.json", ": gone is no folder"),
         (".", " is a folder: name a file in it"),
-        ("/proc/x.json", " cannot be written ("),
+        (f"{'x' * 300}.json", " cannot be written ("),
         ("file/x.json", ": file is no folder"),
     ],
 )
@@ -120,7 +120,13 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_the_models_are_r
     assert (command.code, command.out) == (2, "")
     assert command.err.startswith(f"error: {option} {place}{message}")
     assert len(command.err.splitlines()) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    told = ("--suite", "gone", "--out", "there/x.json", "--predictions", "there/y.json")
+    assert babyllama(tmp_path, "evaluate", "gone", *told).code == 2
+    assert [*(tmp_path / "there").iterdir()] == []
 
 
 def test_scores_can_be_means_a_token_and_every_row_says_it(
