@@ -18,7 +18,9 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/compared
-	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/training_step.py mini
+	$(BIN)/python benchmarks/growth.py mini
 	$(BIN)/python benchmarks/scoring.py
 
 .venv/installed: pyproject.toml constraints.txt

@@ -1,111 +1,391 @@
-"""What training steps cost here: a plain step and a distillation step of a recipe's student.
+"""What a training step costs here, beside the textbook way and Hugging Face's Trainer.
 
     make bench
-    .venv/bin/python benchmarks/training_step.py micro mini
+    .venv/bin/python benchmarks/training_step.py mini
+    .venv/bin/python benchmarks/training_step.py paper --counted 5
 
-The steps alternate in one process, random tokens, random weights; medians of 7 after 2 not
-counted. Writes benchmarks/training_step.json.
+Random weights and tokens at the sizes of a recipe, with its student's batch. Sides take turns, one
+step each; the textbook way and the Trainer run in the environment that they find, ours in the one
+that the command sets. "teachers" is what keeping the signal of one step's tokens costs; divided by
+the epochs it is added to a step from the cache. These caches are for timing alone: random teachers
+have no structure that a low rank could hold, so the certificate is waived. Peak memory is what a
+step adds to weights and moments, gradients included. Writes benchmarks/training_step-RECIPE.json.
 """
 
+import argparse
 import json
-import os
-import sys
-import time
-from collections.abc import Callable
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from statistics import median
-
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-os.environ.setdefault("GOMP_SPINCOUNT", "300")
+from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from babyllama.builders import model_seed
+from babyllama.corpus.workers import cores
 from babyllama.devices import pick_device, prepare_torch, resolve_precision
-from babyllama.distillation.teachers import Teachers
+from babyllama.distillation.caching.build import Request, Workshop, build_cache
+from babyllama.distillation.caching.codes import Kind
+from babyllama.distillation.caching.coding import Coding
+from babyllama.distillation.caching.grid import Grid
+from babyllama.distillation.caching.header import HEADER
+from babyllama.distillation.caching.source import CachedSignal, Wish
+from babyllama.distillation.compiling import compile_layers
+from babyllama.distillation.teachers import SignalSource, Teachers
 from babyllama.models.architectures import build_model, model_config
-from babyllama.models.costs import training_flops_per_token
-from babyllama.recipe import Recipe
+from babyllama.models.costs import parameter_count
+from babyllama.recipe import Recipe, Training
 from babyllama.resolve import load_recipe
+from babyllama.store import Identity, Store
 from babyllama.tokens.batches import ChunkOrder
+from babyllama.training.job import Job
 from babyllama.training.ledger import Ledger
-from babyllama.training.trainer import Job, Trainer
+from babyllama.training.trainer import Trainer
+from textbook import CLIP_NORM, textbook_step
+from turns import DEFAULT, OURS, Meter, Side, Steps, in_turn, ratio, serve, sides
 
-COUNTED, WARM_UP = 7, 2
+BATCHES = 2
+RANK = 256
+KINDS: tuple[Kind, ...] = ("low-rank", "hidden-int8")
+WAIVED = 180.0
+LONG = 1e9
+"""Operations a token: what is compiled is what a long training compiles."""
+TEXTBOOK = ("fp32", "bf16")
+Group = tuple[Callable[..., None], tuple[Any, ...], Mapping[str, str]]
+"""What serves some sides, its arguments, and its environment."""
 
 
-def trainer(recipe: Recipe, *, distilled: bool) -> Trainer:
-    """The recipe's student with random weights, with or without its teachers."""
+def network(recipe: Recipe, name: str) -> transformers.PreTrainedModel:
+    """A model of the recipe with random weights."""
+    entry = recipe.models[name]
+    config = model_config(entry.architecture, recipe.tokenizer.vocabulary, (0, 1, 2))
+    model = build_model(config, model_seed(recipe, entry))
+    return torch.nn.Module.to(model, pick_device("auto"))
+
+
+def student_training(recipe: Recipe) -> Training:
+    """Settings of the student's training."""
+    training = recipe.models["student"].training
+    assert training
+    return training
+
+
+def text(recipe: Recipe, batches: int = BATCHES) -> Any:
+    """Random tokens: some batches of the student."""
+    tokens = batches * student_training(recipe).batch_size * recipe.tokens.chunk_length
+    return np.random.default_rng(1).integers(0, recipe.tokenizer.vocabulary, tokens, np.uint16)
+
+
+def chunks(recipe: Recipe) -> Tensor:
+    """The text as chunks [N, T]."""
+    return torch.from_numpy(text(recipe).astype(np.int64)).view(-1, recipe.tokens.chunk_length)
+
+
+def textbook_steps(recipe: Recipe) -> Steps:
+    """The reference in float32 and in bf16, with the same teachers."""
     device = pick_device("auto")
-    model = recipe.models["student"]
-    assert model.training
-    vocabulary, chunk = recipe.tokenizer.vocabulary, recipe.tokens.chunk_length
+    teachers = [network(recipe, name).eval() for name in recipe.models["student"].teachers]
+    batches = chunks(recipe).to(device).split(student_training(recipe).batch_size)
 
-    def network(name: str) -> torch.nn.Module:
-        entry = recipe.models[name]
-        config = model_config(entry.architecture, vocabulary, (0, 1, 2))
-        return build_model(config, model_seed(recipe, entry)).to(device)
+    def step(precision: str) -> Callable[[], object]:
+        numbers = count()
+        student = network(recipe, "student").train()
+        return textbook_step(
+            student, teachers, lambda: batches[next(numbers) % BATCHES], bf16=precision == "bf16"
+        )
 
-    ids = np.random.default_rng(1).integers(0, vocabulary, 400 * chunk).astype(np.uint16)
-    student = network("student")
-    teachers = Teachers({name: network(name) for name in model.teachers}) if distilled else None
+    return {f"textbook {precision}": step(precision) for precision in TEXTBOOK}
+
+
+def serve_trainer(pipe: Any, recipe: Recipe) -> None:
+    """As `turns.serve`, from within the loop of transformers' Trainer."""
+    device = pick_device("auto")
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = transformers.TrainingArguments(
+            scratch,
+            per_device_train_batch_size=student_training(recipe).batch_size,
+            max_steps=10**6,
+            learning_rate=1e-4,
+            max_grad_norm=CLIP_NORM,
+            bf16=resolve_precision("auto", device) == "bf16",
+            optim="adamw_torch_fused",
+            use_cpu=device.type == "cpu",
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+        )
+        rows = [{"input_ids": row, "labels": row} for row in chunks(recipe)]
+        student = network(recipe, "student")
+        callbacks = [_Turns(pipe)]
+        transformers.Trainer(student, settings, train_dataset=rows, callbacks=callbacks).train()
+
+
+class _Turns(transformers.TrainerCallback):
+    """Lets the Trainer do a step when the other end of a pipe asks for one."""
+
+    def __init__(self, pipe: Any) -> None:
+        self.pipe = pipe
+        self.meter: Meter | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell what the step took that ends here, and wait; the first one is not asked for."""
+        del args, state
+        self.pipe.send(self.meter.stop() if self.meter else ["Trainer"])
+        asked = self.pipe.recv()
+        control.should_training_stop = asked is None
+        if asked:
+            self.meter = Meter(asked[1])
+            self.meter.start()
+
+
+def build_caches(recipe: Recipe, scratch: Path) -> None:
+    """One of each kind, in a process that ends with them."""
+    prepare_torch(pick_device("auto"), None)
+    shop = workshop(teachers_of(recipe, "off"), text(recipe), scratch)
+    for kind in KINDS:
+        keep(recipe, kind, shop).rename(scratch / f"{kind}.cache")
+
+
+def student_steps(recipe: Recipe, scratch: Path, compiling: str) -> Steps:
+    """Plain steps, and steps from either kind of cache."""
+    prepare_torch(pick_device("auto"), None)
+    ids = text(recipe)
+    sources: dict[str, SignalSource | None] = {"plain": None}
+    sources |= {kind: open_cache(recipe, ids, scratch / f"{kind}.cache") for kind in KINDS}
+    return {name: trainer(recipe, ids, source, compiling).step for name, source in sources.items()}
+
+
+def teacher_steps(recipe: Recipe, scratch: Path, compiling: str) -> Steps:
+    """Steps with the teachers, and making their signal for the tokens of a step."""
+    prepare_torch(pick_device("auto"), None)
+    ids, teachers = text(recipe), teachers_of(recipe, compiling)
+    shop = workshop(teachers, ids, scratch)
+    codings = {kind: open_cache(recipe, ids, scratch / f"{kind}.cache").coding for kind in KINDS}
+    found = {f"teachers, {kind}": making(recipe, shop, coding) for kind, coding in codings.items()}
+    return found | {"online": trainer(recipe, ids, teachers, compiling).step}
+
+
+def teachers_of(recipe: Recipe, compiling: str) -> Teachers:
+    """With random weights, as `babyllama.signals` runs them for a cache."""
+    found = Teachers({name: network(recipe, name) for name in recipe.models["student"].teachers})
+    for model in found.models.values():
+        model.set_attn_implementation("eager")
+        if compiling == "auto":
+            compile_layers(model)
+    return found
+
+
+def workshop(teachers: Teachers, ids: Any, work: Path) -> Workshop:
+    """Where caches of a text are built."""
+    device = pick_device("auto")
+    bf16 = resolve_precision("auto", device) == "bf16"
+    return Workshop(
+        teachers=teachers,
+        texts={"train": ids, "dev": ids},
+        device=device,
+        autocast=lambda: torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+        work=work,
+        tell=lambda _: None,
+        flops_per_token=0.0,
+    )
+
+
+def grid_of(recipe: Recipe, ids: Any) -> Grid:
+    """All chunks of a text; two of them are held out."""
+    length = recipe.tokens.chunk_length
+    return Grid(length, len(ids) // length, (0,), (0, length))
+
+
+def keep(recipe: Recipe, kind: Kind, shop: Workshop) -> Path:
+    """Build a cache; its folder."""
+    names = sorted(shop.teachers.names)
+    request = Request(
+        kind=kind,
+        grid=grid_of(recipe, shop.texts["train"]),
+        teachers=names,
+        made_from={},
+        weights=dict.fromkeys(names, 1.0),
+        angle=WAIVED,
+        rank=RANK if kind == "low-rank" else None,
+        precision="bf16",
+        seed=1,
+    )
+    work = shop.work / kind
+    work.mkdir()
+    identity = Identity("signal", 1, {"kind": kind}, {})
+    return Store(shop.work).make(
+        identity, lambda out, _: build_cache(request, replace(shop, work=work), out)
+    )
+
+
+def open_cache(recipe: Recipe, ids: Any, folder: Path) -> CachedSignal:
+    """As a student opens it."""
+    names = json.loads((folder / HEADER).read_text("utf-8"))["teachers"]
+    wish = Wish(
+        made_from={},
+        grid=grid_of(recipe, ids),
+        weights=dict.fromkeys(names, 1.0),
+        pool="logits",
+        temperature=2.0,
+        angle=WAIVED,
+    )
+    return CachedSignal(folder, wish, pick_device("auto"), torch.bfloat16)
+
+
+def making(recipe: Recipe, shop: Workshop, coding: Coding) -> Callable[[], object]:
+    """Running the teachers over one step's tokens, and encoding what they give."""
+    length = recipe.tokens.chunk_length
+    starts = np.arange(student_training(recipe).batch_size, dtype=np.int64) * length
+
+    def step() -> None:
+        for features in shop.features("train", starts, length):
+            coding.encode(features).tobytes()
+
+    return step
+
+
+def trainer(recipe: Recipe, ids: Any, signal: SignalSource | None, compiling: str) -> Trainer:
+    """The recipe's student in a long training, plain or with a signal."""
+    device, settings = pick_device("auto"), student_training(recipe)
+    chunk, vocabulary = recipe.tokens.chunk_length, recipe.tokenizer.vocabulary
     job = Job(
         name="student",
-        model=student,
-        settings=model.training,
-        order=ChunkOrder(ids, chunk, model.training.batch_size, 1),
+        model=network(recipe, "student"),
+        settings=settings.model_copy(update={"epochs": 10**6, "warmup_steps": 0}),
+        order=ChunkOrder(ids, chunk, settings.batch_size, 1),
         validation=[],
         bytes_of_token=torch.ones(vocabulary),
-        ledger=Ledger(model.training.batch_size * chunk, 1.0, 0.0, 0.0),
+        ledger=Ledger(settings.batch_size * chunk, 1.0, LONG, 0.0),
         tokenizer=Path(),
         seed=1,
         precision=resolve_precision("auto", device),
         device=device,
-        signal=teachers,
-        distillation=model.distillation if distilled else None,
+        signal=signal,
+        distillation=recipe.models["student"].distillation if signal else None,
+        compile=compiling,
     )
-    return Trainer(job, Path())
+    started = Trainer(job, Path(tempfile.mkdtemp()))
+    started.restore()  # nothing, but it compiles what a long training has compiled
+    return started
 
 
-def seconds(step: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    step()
-    return time.perf_counter() - started
+REFERENCES = [f"textbook {precision}" for precision in TEXTBOOK]
 
 
-def measure(name: str) -> dict[str, float | str]:
-    """Medians of both kinds of step, taken in turn."""
-    recipe = load_recipe(name)
-    plain, distilled = trainer(recipe, distilled=False), trainer(recipe, distilled=True)
-    times: dict[str, list[float]] = {"plain": [], "distilled": []}
-    for _ in range(WARM_UP + COUNTED):
-        times["plain"].append(seconds(plain.step))
-        times["distilled"].append(seconds(distilled.step))
-    plain_s, distilled_s = (median(values[WARM_UP:]) for values in times.values())
-    tokens = plain.job.ledger.tokens_per_step
-    flops = tokens * training_flops_per_token(plain.job.model, recipe.tokens.chunk_length)
+def ratios(
+    distilling: Mapping[str, Sequence[float]], plain: Mapping[str, Sequence[float]], epochs: int
+) -> dict[str, float]:
+    """How many times as long one side takes as the other, with its share of building the cache."""
+    found = {}
+    for slow in REFERENCES:
+        for kind in KINDS:
+            share = median(plain[f"teachers, {kind}"]) / epochs
+            times = [seconds + share for seconds in distilling[kind]]
+            found[f"{slow} / {kind} and 1/{epochs} of its cache"] = ratio(distilling[slow], times)
+    for slow in (*KINDS, "online", "Trainer"):
+        found[f"{slow} / plain"] = ratio(plain[slow], plain["plain"])
+    return found
+
+
+def measure(recipe: Recipe, given: argparse.Namespace) -> dict[str, Any]:
+    """Two rounds, so that not all sides are in memory at once; in each, all sides in turn."""
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        process = multiprocessing.get_context("spawn").Process(
+            target=build_caches, args=(recipe, scratch)
+        )
+        process.start()
+        process.join()
+        textbook: Group = (serve, (textbook_steps, recipe), DEFAULT)
+        peer: Group = (serve_trainer, (recipe,), DEFAULT)
+        students: Group = (serve, (student_steps, recipe, scratch, given.compile), OURS)
+        teachers: Group = (serve, (teacher_steps, recipe, scratch, given.compile), OURS)
+        distilling, more = one_round([textbook, students], given)
+        plain, peaks = one_round([peer, students, teachers], given)
+    epochs = student_training(recipe).epochs
     return {
-        "recipe": name,
-        "plain tokens/s": tokens / plain_s,
-        "plain GFLOP/s": flops / plain_s / 1e9,
-        "distilled tokens/s": tokens / distilled_s,
-        "distilled / plain time": distilled_s / plain_s,
+        "about": about(recipe, given),
+        "seconds": [distilling, plain],
+        "ratios": ratios(distilling, plain, epochs),
+        "peak MiB": {name: round(value / 2**20, 1) for name, value in (more | peaks).items()},
     }
 
 
+def one_round(
+    groups: Sequence[Group], given: argparse.Namespace
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of every side's steps, and the peak memory of one."""
+    with ExitStack() as stack:
+        every: list[Side] = []
+        for server, arguments, environment in groups:
+            every += stack.enter_context(sides(server, *arguments, environment=environment))
+        found = in_turn(every, warm_up=given.warm_up, counted=given.counted)
+        return found, {side.name: side.ask(side.name, "peak") for side in every}
+
+
+def about(recipe: Recipe, given: argparse.Namespace) -> dict[str, Any]:
+    """Sizes and machine."""
+    names = ["student", *recipe.models["student"].teachers]
+    device = pick_device("auto")
+    return {
+        "recipe": recipe.name,
+        "parameters": {name: parameter_count(network(recipe, name)) for name in names},
+        "vocabulary": recipe.tokenizer.vocabulary,
+        "batch": [student_training(recipe).batch_size, recipe.tokens.chunk_length],
+        "epochs that share a cache": student_training(recipe).epochs,
+        "rank": RANK,
+        "runtime.compile": given.compile,
+        "precision of ours": resolve_precision("auto", device),
+        "device": str(device),
+        "cores": cores(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the tables."""
+    console = Console(width=100)
+    console.print("\n".join(f"{key}: {value}" for key, value in result["about"].items()))
+    table = Table("side", "seconds a step", "peak MiB", box=None)
+    for found in result["seconds"]:
+        for name, seconds in found.items():
+            table.add_row(name, f"{median(seconds):.4g}", f"{result['peak MiB'][name]:,.0f}")
+        table.add_section()
+    console.print(table)
+    for title, value in result["ratios"].items():
+        console.print(f"{title}: {value:.2f}")
+
+
 def main() -> None:
-    """Measure the recipes named on the command line; by default the small ones."""
-    prepare_torch(pick_device("auto"), None)
-    rows = [measure(name) for name in sys.argv[1:] or ["demo", "micro", "mini"]]
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(v if isinstance(v, str) else f"{v:,.2f}" for v in row.values()))
-    Console().print(table)
-    Path(__file__).with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipes", nargs="*", default=["mini"])
+    parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument(
+        "--compile",
+        choices=["auto", "off"],
+        default="auto",
+        help="as runtime.compile",
+    )
+    parser.add_argument("--counted", type=int, default=7, help="turns that count")
+    given = parser.parse_args()
+    for name in given.recipes:
+        result = measure(load_recipe(name), given)
+        path = Path(__file__).with_name(f"training_step-{name}.json")
+        path.write_text(json.dumps(result, indent=1) + "\n")
+        show(result)
 
 
 if __name__ == "__main__":

@@ -106,3 +106,9 @@ def nats_of(logits: torch.Tensor, targets: Sequence[int]) -> float:
     """The sum of the log-probabilities of targets [T] under logits [T, V], in float64."""
     rows = logits.double().log_softmax(-1)
     return sum(float(row[target]) for row, target in zip(rows, targets, strict=True))
+
+
+def own_ids(tokenizer: Any, text: str) -> list[int]:
+    """Ids of a text, in which the names of special tokens are text."""
+    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return [int(number) for number in ids]

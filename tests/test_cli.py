@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from babyllama.resolve import load_recipe, preset_names, preset_text
+from babyllama.recipe_files import preset_names, preset_text
+from babyllama.resolve import load_recipe
 from tiny import babyllama
 
 

@@ -12,7 +12,8 @@ import typer
 import yaml
 
 from babyllama import cli
-from babyllama.resolve import load_recipe, preset_copy
+from babyllama.recipe_files import preset_copy
+from babyllama.resolve import load_recipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

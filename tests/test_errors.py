@@ -16,6 +16,7 @@ from babyllama.errors import (
     DivergedError,
     RecipeError,
     StoppedError,
+    did_you_mean,
     is_out_of_memory,
     refusal,
 )
@@ -48,6 +49,17 @@ def test_numpy_tells_of_a_full_disk_as_expected() -> None:
     with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError) as caught:  # noqa: PT011
         np.zeros(1_000_000).tofile(full)
     assert "the disk is full" in refusal(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EFBIG, "File too large", "x"),
+        SafetensorError("Error while serializing: I/O error: File too large (os error 27)"),
+    ],
+)
+def test_a_file_above_the_limit_of_the_system_is_told_as_one(error: Exception) -> None:
+    assert refusal(error).startswith("the system refuses a file of that size: raise its limit")
 
 
 @pytest.mark.parametrize(
@@ -105,3 +117,7 @@ def test_a_command_that_runs_out_of_memory_ends_with_one_line_and_code_1(
 )
 def test_an_error_of_the_program_is_left_alone(error: Exception) -> None:
     assert refusal(error) == ""
+
+
+def test_a_word_that_is_like_none_gets_the_whole_list() -> None:
+    assert did_you_mean("zzz", ["epochs", "betas"]) == "; known: epochs, betas"

@@ -1,12 +1,13 @@
 """A dry run: what would be done and what it would cost, and nothing made."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from babyllama.estimate import matmul_rate, model_cost, training_tokens
+from babyllama.estimate import model_cost, throughput, training_tokens, trial_of
 from babyllama.models.architectures import build_model, model_config
 from babyllama.plan import plan
 from babyllama.recipe import Recipe
@@ -150,4 +151,48 @@ def test_tokens_are_counted_where_they_are_there_and_else_estimated(
 
 
 def test_the_rate_of_this_machine_is_that_of_a_machine(data: Path) -> None:
-    assert 1e8 < matmul_rate(resolve(recipe(data))) < 1e16
+    found = throughput(resolve(recipe(data)), seconds=2)
+    assert found
+    assert 1e6 < found.plain < 1e16
+    assert 1e6 < found.taught < 1e16
+
+
+def test_the_student_is_what_is_measured_with_the_teachers_that_change_it(data: Path) -> None:
+    raw = recipe(data)
+    found = trial_of(resolve(raw))
+    assert found
+    name, trial = found
+    assert name == "student"
+    assert (trial.tokens, trial.positions, trial.precision) == (32 * 16, 16, "fp32")
+    assert {each: config.model_type for each, config in trial.teachers.items()} == {
+        "llama": "llama",
+        "gpt2": "gpt2",
+    }
+
+
+def test_without_students_it_is_the_last_model_that_is_trained(data: Path) -> None:
+    models = {"first": {"architecture": LLAMA}, "last": {"architecture": {**LLAMA, "type": "gpt2"}}}
+    found = trial_of(resolve(recipe(data, models=models)))
+    assert found
+    assert (found[0], found[1].student.model_type, found[1].teachers) == ("last", "gpt2", {})
+
+
+def test_where_nothing_is_trained_nothing_is_measured(data: Path, finished: Path) -> None:
+    folder = finished / "runs" / "first" / "models" / "llama"
+    raw = recipe(data, models={"outside": {"checkpoint": str(folder)}})
+    del raw["training"]
+    resolved = resolve(raw)
+    assert trial_of(resolved) is None
+    assert throughput(resolved, 1) is None
+    assert model_cost(resolved, "outside", 1000).seconds(None) == 0
+
+
+def test_time_is_operations_by_the_rate_of_their_kind(data: Path) -> None:
+    resolved = resolve(recipe(data))
+    found = throughput(resolved, 1)
+    assert found
+    rate = replace(found, plain=1e6, taught=2e6)
+    student, control = (model_cost(resolved, name, 51_200) for name in ("student", "control"))
+    assert student.seconds(rate) == student.flops / 2e6
+    assert control.seconds(rate) == control.flops / 1e6
+    assert (student.micro_batch, control.micro_batch) == (32, 32)

@@ -265,7 +265,7 @@ def test_ctrl_c_in_a_training_stops_cleanly_and_the_same_command_goes_on(
     stopped = interrupted(data, tmp_path, signal.SIGINT)
     assert stopped.code == 75
     assert len(stopped.error_lines) == 1
-    pattern = r"a stopped at step \d+; run the same command again to go on"
+    pattern = r"a stopped at step \d+ \(SIGINT\); run the same command again to go on"
     assert re.fullmatch(pattern, stopped.error_lines[0])
     assert status(tmp_path / "runs" / "a") == "stopped"
     finish_and_compare(tmp_path, uninterrupted)

@@ -10,7 +10,8 @@ import pytest
 from babyllama import builders
 from babyllama.builders import nothing_to_check
 from babyllama.errors import CorruptDataError, RecipeError
-from babyllama.plan import ensembles, outside_suites, training_order
+from babyllama.lineage import ensembles, training_order
+from babyllama.plan import outside_suites
 from babyllama.recipe import Recipe
 from babyllama.resolve import resolve
 from stale import fingerprints, replaced, stages_of, stale

@@ -1,7 +1,16 @@
-from typing import Any
+"""The recipes that ship: which they are, and that they say what they are said to."""
 
+import warnings
+from pathlib import Path
+
+import pytest
+
+from babyllama.recipe_files import preset_names
 from babyllama.resolve import load_recipe
+from babyllama.rundir import recipe_yaml
+from babyllama.schema import flatten
 
+PRESETS = ["demo", "micro", "mini", "paper", "paper-as-released"]
 ABOUT_THE_FILE = {"name", "description"}
 # What `recipes/paper-as-released.yaml` documents at its top; the control is the student's twin.
 EVERY_MODEL = {"random_offsets": True, "keep": "best", "select_by": "objective"}
@@ -21,17 +30,9 @@ RELEASED = {
 }
 
 
-def flat(value: Any, key: str = "") -> dict[str, Any]:
-    """Nested mappings as `key.path` -> value."""
-    if not isinstance(value, dict) or not value:
-        return {key: value}
-    parts = (flat(inner, f"{key}.{name}" if key else name) for name, inner in value.items())
-    return {path: found for part in parts for path, found in part.items()}
-
-
 def test_paper_as_released_differs_from_paper_in_the_documented_keys_alone() -> None:
-    paper = flat(load_recipe("paper").model_dump())
-    released = flat(load_recipe("paper-as-released").model_dump())
+    paper = flatten(load_recipe("paper").model_dump())
+    released = flatten(load_recipe("paper-as-released").model_dump())
     assert paper.keys() == released.keys()
     different = {key: value for key, value in released.items() if value != paper[key]}
     assert {key: different[key] for key in different if key not in ABOUT_THE_FILE} == RELEASED
@@ -42,3 +43,59 @@ def test_paper_as_released_clips_at_one_and_warms_the_student_up_over_200_steps(
     assert {model.training and model.training.clip_norm for model in models.values()} == {1.0}
     assert models["student"].training
     assert models["student"].training.warmup_steps == 200
+
+
+def test_these_recipes_ship() -> None:
+    assert preset_names() == PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_resolves_and_its_resolved_form_is_the_same_recipe(
+    name: str, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resolved = load_recipe(name)
+    assert resolved.name == name
+    assert resolved.description
+    assert {"student", "control", "llama", "gpt2"} == set(resolved.models)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe_yaml(resolved), "utf-8")
+    assert load_recipe(str(file)) == resolved
+
+
+def test_paper_is_the_published_recipe() -> None:
+    flat = flatten(load_recipe("paper").model_dump(mode="json"))
+    published = {
+        "tokenizer.vocabulary": 16_000,
+        "tokens.chunk_length": 128,
+        "models.gpt2.architecture.layers": 24,
+        "models.gpt2.architecture.heads": 16,
+        "models.gpt2.architecture.width": 1536,
+        "models.gpt2.architecture.feed_forward": 6144,
+        "models.gpt2.architecture.positions": 128,
+        "models.gpt2.training.epochs": 6,
+        "models.gpt2.training.batch_size": 256,
+        "models.gpt2.training.learning_rate": 2.5e-4,
+        "models.llama.architecture.layers": 24,
+        "models.llama.architecture.heads": 8,
+        "models.llama.architecture.width": 1024,
+        "models.llama.architecture.feed_forward": 3072,
+        "models.llama.architecture.positions": 256,
+        "models.llama.training.epochs": 4,
+        "models.llama.training.batch_size": 128,
+        "models.llama.training.learning_rate": 3e-4,
+        "models.student.architecture.layers": 16,
+        "models.student.architecture.heads": 8,
+        "models.student.architecture.width": 512,
+        "models.student.architecture.feed_forward": 1024,
+        "models.student.training.epochs": 6,
+        "models.student.training.batch_size": 32,
+        "models.student.training.learning_rate": 3e-4,
+        "models.student.training.schedule": "cosine",
+        "models.student.training.warmup_steps": 200,
+        "models.student.distillation.temperature": 2.0,
+        "models.student.distillation.ce_weight": 0.5,
+        "models.student.distillation.kl_reduction": "token",
+    }
+    assert {key: flat[key] for key in published} == published

@@ -116,11 +116,19 @@ def test_what_has_no_effect_is_not_part_of_the_effective_settings() -> None:
     assert make().runtime.effective() == {}
 
 
+def test_telling_of_spikes_makes_nothing_stale() -> None:
+    settings = {p: Training(spikes=p).effective() for p in ("off", "warn", "skip")}
+    assert settings["off"] == settings["warn"]
+    assert "spikes" not in settings["off"]
+    assert settings["skip"] == settings["off"] | {"spikes": "skip"}
+
+
 OTHER_CHOICE = {
     "type": "opt",
     "schedule": "constant",
     "precision": "bf16",
     "keep": "last",
+    "spikes": "skip",
     "select_by": "cross_entropy",
     "pool": "probabilities",
     "signal": "hidden-fp16",

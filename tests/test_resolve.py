@@ -1,6 +1,5 @@
 """From what a user types to a recipe: presets, files, overrides, twins, teachers."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from babyllama.errors import IgnoredSettingWarning, RecipeError
-from babyllama.recipe import Model, Recipe
-from babyllama.resolve import (
-    did_you_mean,
-    load_recipe,
-    preset_names,
-    preset_text,
-    resolve,
-    sort_models,
-)
-from babyllama.rundir import recipe_yaml
-from babyllama.schema import flatten
-from tiny import LLAMA, recipe, write_recipe
-
-PRESETS = ["demo", "micro", "mini", "paper", "paper-as-released"]
+from babyllama.recipe import Recipe
+from babyllama.resolve import resolve
+from tiny import LLAMA, recipe
 
 
 def tiny(**sections: Any) -> dict[str, Any]:
@@ -39,62 +27,6 @@ def refusal_of(raw: dict[str, Any]) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
-
-
-def test_these_recipes_ship() -> None:
-    assert preset_names() == PRESETS
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_resolves_and_its_resolved_form_is_the_same_recipe(
-    name: str, tmp_path: Path
-) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        resolved = load_recipe(name)
-    assert resolved.name == name
-    assert resolved.description
-    assert {"student", "control", "llama", "gpt2"} == set(resolved.models)
-    file = tmp_path / "recipe.yaml"
-    file.write_text(recipe_yaml(resolved), "utf-8")
-    assert load_recipe(str(file)) == resolved
-
-
-def test_paper_is_the_published_recipe() -> None:
-    flat = flatten(load_recipe("paper").model_dump(mode="json"))
-    published = {
-        "tokenizer.vocabulary": 16_000,
-        "tokens.chunk_length": 128,
-        "models.gpt2.architecture.layers": 24,
-        "models.gpt2.architecture.heads": 16,
-        "models.gpt2.architecture.width": 1536,
-        "models.gpt2.architecture.feed_forward": 6144,
-        "models.gpt2.architecture.positions": 128,
-        "models.gpt2.training.epochs": 6,
-        "models.gpt2.training.batch_size": 256,
-        "models.gpt2.training.learning_rate": 2.5e-4,
-        "models.llama.architecture.layers": 24,
-        "models.llama.architecture.heads": 8,
-        "models.llama.architecture.width": 1024,
-        "models.llama.architecture.feed_forward": 3072,
-        "models.llama.architecture.positions": 256,
-        "models.llama.training.epochs": 4,
-        "models.llama.training.batch_size": 128,
-        "models.llama.training.learning_rate": 3e-4,
-        "models.student.architecture.layers": 16,
-        "models.student.architecture.heads": 8,
-        "models.student.architecture.width": 512,
-        "models.student.architecture.feed_forward": 1024,
-        "models.student.training.epochs": 6,
-        "models.student.training.batch_size": 32,
-        "models.student.training.learning_rate": 3e-4,
-        "models.student.training.schedule": "cosine",
-        "models.student.training.warmup_steps": 200,
-        "models.student.distillation.temperature": 2.0,
-        "models.student.distillation.ce_weight": 0.5,
-        "models.student.distillation.kl_reduction": "token",
-    }
-    assert {key: flat[key] for key in published} == published
 
 
 @pytest.mark.parametrize(
@@ -143,17 +75,6 @@ def test_an_unknown_key_of_a_model_is_refused_with_the_nearest_known_one(
     assert message == f"unknown key {wrong}; did you mean {right!r}?"
 
 
-def test_a_word_that_is_like_none_gets_the_whole_list() -> None:
-    assert did_you_mean("zzz", ["epochs", "betas"]) == "; known: epochs, betas"
-
-
-def test_an_unknown_recipe_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(RecipeError, match="no recipe 'minni'; did you mean 'mini'"):
-        load_recipe("minni")
-    with pytest.raises(RecipeError, match="did you mean 'paper'"):
-        preset_text("papper")
-
-
 def test_an_unknown_teacher_is_refused_with_the_nearest_model() -> None:
     models = {
         "llama": {"architecture": LLAMA},
@@ -174,21 +95,6 @@ def test_a_circle_of_teachers_is_named() -> None:
 def test_a_model_cannot_teach_itself() -> None:
     message = refusal_of(tiny(models={"a": {"architecture": LLAMA, "teachers": ["a"]}}))
     assert "a -> a; a model cannot teach itself" in message
-
-
-@given(st.data())
-def test_teachers_come_before_their_students(data: st.DataObject) -> None:
-    names = data.draw(st.permutations(list("abcdef")))
-    models = {}
-    for index, name in enumerate(names):
-        teachers = data.draw(st.lists(st.sampled_from(names[:index] or "-"), unique=True))
-        raw = {"architecture": LLAMA, "training": {}, "teachers": teachers if index else []}
-        models[name] = Model.model_validate(raw)
-    shuffled = {name: models[name] for name in data.draw(st.permutations(names))}
-    order = sort_models(shuffled)
-    assert sorted(order) == sorted(names)
-    for name, model in models.items():
-        assert all(order.index(teacher) < order.index(name) for teacher in model.teachers)
 
 
 def test_a_twin_has_everything_but_the_teachers() -> None:
@@ -345,49 +251,6 @@ def test_teacher_weights_name_teachers() -> None:
         },
     }
     assert "'lama' is not a teacher; did you mean 'llama'?" in refusal_of(tiny(models=models))
-
-
-def test_a_recipe_extends_files_beside_it_and_presets(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    write_recipe(tmp_path / "a.yaml", {"extends": "mini", "name": "a", "seed": 5})
-    write_recipe(tmp_path / "sub" / "b.yaml", {"extends": "../a.yaml", "tokens": {}})
-    write_recipe(tmp_path / "sub" / "c.yaml", {"extends": "b.yaml", "training": {"epochs": 9}})
-    resolved = load_recipe(str(tmp_path / "sub" / "c.yaml"))
-    mini = load_recipe("mini", ["name=a", "seed=5", "training.epochs=9"])
-    assert resolved == mini
-
-
-@pytest.mark.parametrize("circle", [["a"], ["a", "b"], ["a", "b", "c"], ["sub/../a"]])
-def test_a_circle_of_extended_recipes_is_refused(circle: list[str], tmp_path: Path) -> None:
-    for name, parent in zip(circle, [*circle[1:], circle[0]], strict=True):
-        write_recipe(tmp_path / f"{Path(name).name}.yaml", {"extends": f"{parent}.yaml"})
-    with pytest.raises(RecipeError, match=r"extends itself: .*a\.yaml"):
-        load_recipe(str(tmp_path / "a.yaml"))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"name: [", "is not YAML"),
-        (b"- a\n- b\n", "must be a mapping of sections, not list"),
-        (b"", "must be a mapping of sections, not NoneType"),
-        (b"name: \xff\xfe", "cannot be read as UTF-8"),
-        (b"extends: none-such", "no recipe 'none-such'"),
-        (b"extends: gone.yaml", "gone.yaml does not exist"),
-    ],
-)
-def test_a_file_that_is_no_recipe_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "x.yaml"
-    file.write_bytes(content)
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(str(file))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_recipe_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"gone.yaml does not exist"):
-        load_recipe(str(tmp_path / "gone.yaml"))
 
 
 words = "name corpus path models a b twin_of teachers training architecture distillation epochs"

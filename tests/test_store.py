@@ -1,7 +1,10 @@
 """Artifacts: made once, whole or not at all, by one process at a time."""
 
+import errno
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +19,16 @@ from hypothesis import strategies as st
 
 from babyllama import store as stores
 from babyllama.errors import BabyllamaError, CorruptDataError
-from babyllama.store import MANIFEST, Identity, Store, file_digest, read_manifest, verify
+from babyllama.store import (
+    MANIFEST,
+    VERIFIED,
+    Identity,
+    Store,
+    file_digest,
+    read_manifest,
+    verify,
+    verify_stored,
+)
 
 IDENTITY = Identity("corpus", 1, {"words": 5, "clean": True}, {"text": "abc"})
 HOLD = """\
@@ -141,7 +153,7 @@ def test_a_build_that_raises_leaves_nothing_but_its_state(store: Store) -> None:
         (out / "text").write_text((partial / "state").read_text())
 
     folder = store.make(IDENTITY, go_on)
-    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "text"]
+    assert sorted(path.name for path in folder.iterdir()) == [VERIFIED, MANIFEST, "text"]
     assert names(store) == [folder.name]
 
 
@@ -180,7 +192,7 @@ def test_what_a_killed_process_left_is_no_obstacle(store: Store) -> None:
         (place.with_suffix(suffix) / "half").write_text("half")
     place.with_suffix(".lock").write_text("process 1 on another")
     folder = store.make(IDENTITY, write())
-    assert sorted(path.name for path in folder.iterdir()) == ["inner", MANIFEST]
+    assert sorted(path.name for path in folder.iterdir()) == [VERIFIED, "inner", MANIFEST]
     assert names(store) == [folder.name]
 
 
@@ -200,7 +212,15 @@ def test_a_truncated_file_is_named(store: Store) -> None:
         store.make(IDENTITY, never)
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"files": {}}', "7"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, "", "{", "[]", "{}", '{"files": {}}', "7"),
+        pytest.param("[" * 100_000, id="deep"),
+        '{"files": {"a": 1}, "seconds": 1}',
+        '{"files": {"a": {"bytes": 1}}, "seconds": 1}',
+    ],
+)
 def test_an_artifact_without_a_manifest_is_corrupt(store: Store, content: str | None) -> None:
     folder = store.make(IDENTITY, write())
     (folder / MANIFEST).unlink()
@@ -276,13 +296,73 @@ def test_verifying_reads_only_what_changed_since_the_last_time(
         stores, "file_digest", lambda path: (taken.append(path.name), file_digest(path))[1]
     )
     verify(folder)
-    assert taken == ["a", "b"]
-    verify(folder)
-    assert taken == ["a", "b"]
+    assert taken == []  # it was hashed when it was made
     (folder / "b").write_text("b")
+    for _ in range(2):
+        verify(folder)
+        assert taken == ["b"]
+    verify(folder, full=True)
+    assert taken == ["b", "a", "b"]
+    (folder / VERIFIED).unlink()
     verify(folder)
-    assert taken == ["a", "b", "b"]
+    assert taken == ["b", "a", "b", "a", "b"]
     assert store.has(IDENTITY)
+
+
+def test_a_change_that_hides_behind_the_old_time_is_found_in_full(store: Store) -> None:
+    folder = store.make(IDENTITY, write())
+    text = folder / "inner" / "text"
+    before = text.stat()
+    text.write_text("hellp")
+    os.utime(text, ns=(before.st_atime_ns, before.st_mtime_ns))
+    verify(folder)
+    with pytest.raises(CorruptDataError, match=r"inner/text does not have the sha256"):
+        verify(folder, full=True)
+
+
+def test_a_folder_is_held_against_the_artifact_that_it_is_in(store: Store, tmp_path: Path) -> None:
+    folder = store.make(IDENTITY, write())
+    link, copy = tmp_path / "link", shutil.copytree(folder, tmp_path / "copy")
+    link.symlink_to(folder / "inner")
+    (copy / "inner" / "text").write_text("mine")
+    for place in (folder, link, copy, tmp_path / "gone"):
+        verify_stored(place)
+    (folder / "inner" / "text").write_text("hellp")
+    for place in (folder, link):
+        with pytest.raises(CorruptDataError, match=r"inner/text does not have the sha256"):
+            verify_stored(place)
+    verify_stored(copy)
+
+
+def test_what_a_process_left_that_was_killed_behind_its_last_step_goes(store: Store) -> None:
+    folder = store.make(IDENTITY, write())
+    for suffix in (".new", ".partial"):
+        folder.with_suffix(suffix).mkdir()
+    folder.with_suffix(".lock").write_text("process 1 on another")
+    store.tidy(IDENTITY)
+    assert names(store) == [folder.name]
+    store.tidy(IDENTITY)
+    assert names(store) == [folder.name]
+
+
+def test_what_belongs_to_a_process_that_is_at_work_stays(store: Store) -> None:
+    with other_process(store):
+        before = names(store)
+        store.tidy(IDENTITY)
+        assert names(store) == before
+        assert len(before) == 3
+
+
+def test_where_locks_are_unknown_a_run_warns_and_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.warns(UserWarning, match="has no locks: start no second run"):
+        store.make(IDENTITY, write())
+    assert names(store) == [store.path(IDENTITY).name]
 
 
 def test_a_store_that_is_only_read_can_be_verified(

@@ -9,7 +9,8 @@ import multiprocessing
 import os
 import random
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -42,6 +43,7 @@ EVERY_TRAINING = {
     "betas": [0.8, 0.9],
     "epsilon": 1e-7,
     "clip_norm": 0.5,
+    "spikes": "warn",
     "random_offsets": True,
     "precision": "fp32",
     "keep": "best",
@@ -219,6 +221,13 @@ class Command:
         assert self.process.pid
         os.kill(self.process.pid, signal)
 
+    def wait_until_stopped(self) -> None:
+        """Until the process, which stops itself, stands still."""
+        end, stat = time.monotonic() + 120, Path(f"/proc/{self.process.pid}/stat")
+        while stat.read_text("utf-8").rpartition(")")[2].split()[0] not in "tT":
+            assert time.monotonic() < end, self.err
+            time.sleep(0.01)
+
     def finish(self, timeout: float = 120) -> Finished:
         """Wait for the end."""
         self.process.join(timeout)
@@ -226,14 +235,24 @@ class Command:
         return Finished(self.process.exitcode, (self.folder / "out").read_text("utf-8"), self.err)
 
 
+def nothing() -> None:
+    """What a process does first unless it is told."""
+
+
 @contextmanager
-def started(folder: Path, *arguments: object) -> Iterator[Command]:
-    """Start `babyllama ARGUMENTS` in a folder; kill it at the end if it still runs."""
+def started(
+    folder: Path, *arguments: object, first: Callable[[], object] = nothing
+) -> Iterator[Command]:
+    """Start `babyllama ARGUMENTS` in a folder; kill it at the end if it still runs.
+
+    `first`, which has to be picklable, is called in the process before the command.
+    """
     logs = folder / f".command-{len([*folder.glob('.command-*')])}"
     logs.mkdir(parents=True)
     for name in ("out", "err"):
         (logs / name).touch()
-    process = _forkserver.Process(target=_command, args=(folder, logs, [*map(str, arguments)]))
+    given = (folder, logs, [*map(str, arguments)], first)
+    process = _forkserver.Process(target=_command, args=given)
     process.start()
     try:
         yield Command(process, logs)
@@ -248,11 +267,12 @@ def babyllama(folder: Path, *arguments: object) -> Finished:
         return command.finish()
 
 
-def _command(folder: Path, logs: Path, arguments: list[str]) -> None:
+def _command(folder: Path, logs: Path, arguments: list[str], first: Callable[[], object]) -> None:
     from babyllama.__main__ import main
 
     os.chdir(folder)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(logs / name, os.O_WRONLY | os.O_APPEND), number)
     sys.argv = ["babyllama", *arguments]
+    first()
     main()

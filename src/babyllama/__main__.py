@@ -2,7 +2,7 @@
 
 import sys
 
-from babyllama.errors import BabyllamaError, StoppedError, refusal
+from babyllama.errors import BabyllamaError, StoppedError, exit_code, refusal
 
 INTERRUPTED = 130
 """The exit code that typer gives to Ctrl-C."""
@@ -17,9 +17,9 @@ def main() -> None:
     except (SystemExit, KeyboardInterrupt) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
             raise
-        leave("stopped; run the same command again to go on", StoppedError.exit_code)
+        leave("stopped; run the same command again to go on", exit_code(KeyboardInterrupt()))
     except StoppedError as error:
-        leave(f"{error}; run the same command again to go on", error.exit_code)
+        leave(f"{error}; run the same command again to go on", exit_code(error))
     except BabyllamaError as error:
         leave(f"error: {error}", error.exit_code)
     except Exception as error:

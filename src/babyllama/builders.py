@@ -23,7 +23,7 @@ from babyllama.evaluation.scorers import ensemble_scorer
 from babyllama.evaluation.scoring import encode, score
 from babyllama.models.architectures import build_model, longest_input, model_config
 from babyllama.models.costs import forward_flops_per_token, meta_model, training_flops_per_token
-from babyllama.models.folders import load_config, load_model, save_model
+from babyllama.models.folders import BY_WORDS, load_config, load_model, save_model
 from babyllama.recipe import Distillation, Model, Recipe
 from babyllama.signals import Kept, grid_offsets, open_signal, reads_cache
 from babyllama.store import write_json
@@ -31,8 +31,10 @@ from babyllama.tokens.batches import Batch, ChunkOrder, validation_batches
 from babyllama.tokens.packing import Packed, pack, read_packed
 from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, token_bytes, train_tokenizer
 from babyllama.training.health import StopRequest
+from babyllama.training.job import Job
 from babyllama.training.ledger import Ledger, Record, identity, read_record
-from babyllama.training.trainer import Job, train
+from babyllama.training.processes import processes
+from babyllama.training.trainer import train
 
 Check = Callable[[], None]
 """Called when an input from outside is read: raises if that is not what was fingerprinted."""
@@ -153,7 +155,10 @@ def make_model(
     stop: StopRequest,
     check_unchanged: Check,
 ) -> None:
-    """One trained model as a Hugging Face folder, with its log and its ledger."""
+    """One trained model as a Hugging Face folder, with its log and its ledger.
+
+    Of several processes that train it together, the first one writes it.
+    """
     model = recipe.models[name]
     loaded = load_tokenizer(tokenizer)
     start: Record = {}
@@ -169,10 +174,13 @@ def make_model(
     if model.training:
         places = {"tokens": tokens, "tokenizer": tokenizer}
         job = _job(recipe, name, network, start, teachers=teachers, signal=signal, **places)
-        write_json(out / "training.json", train(job, work, stop))
+        record = train(job, work, stop)
+        if not processes().leads:
+            return
+        write_json(out / "training.json", record)
         shutil.copyfile(work / "log.jsonl", out / "log.jsonl")
-        if (work / "by-words").exists():
-            shutil.copytree(work / "by-words", out / "by-words")
+        if (work / BY_WORDS).exists():
+            shutil.copytree(work / BY_WORDS, out / BY_WORDS)
     elif start:
         facts = {"architecture": network.config.model_type, "parameters": network.num_parameters()}
         write_json(out / "training.json", {"model": name, **facts, **start})

@@ -2,11 +2,9 @@
 
 import json
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,13 +13,16 @@ from transformers import PreTrainedModel
 from babyllama.builders import outline
 from babyllama.corpus.inputs import raw_size
 from babyllama.devices import pick_device, prepare_torch, resolve_precision
+from babyllama.lineage import active_teachers, training_order
+from babyllama.machine.facts import memory
+from babyllama.machine.throughput import Throughput, Trial, measure
 from babyllama.models.costs import (
     forward_flops_per_token,
     parameter_count,
     training_flops_per_token,
 )
 from babyllama.pipeline import check_models
-from babyllama.plan import Stage, active_teachers, plan, training_order
+from babyllama.plan import Stage, plan
 from babyllama.recipe import Recipe, Training
 from babyllama.rundir import RunDirectory, recipe_yaml, why_stale
 from babyllama.signals import reads_cache, signal_bytes, signal_grid
@@ -33,9 +34,8 @@ from babyllama.training.progress import minutes
 # Bytes of English text a token of a small vocabulary, where the corpus is not tokenized yet.
 BYTES_PER_TOKEN = 3.5
 BYTES_PER_WORD = 5.4
-# The part of the matrix rate that whole training steps of small models reach, measured with the
-# presets.
-EFFICIENCY = 0.35
+# Of the measurement before a dry run.
+SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,16 @@ class Cost:
     flops: float
     memory: float
     """Bytes of weights, gradients, optimiser, activations, logits and teachers."""
+    micro_batch: int = 0
+    """Sequences a forward pass; 0 where nothing is trained."""
+    taught: bool = False
+    """Whether teachers are run in every step."""
+
+    def seconds(self, rate: Throughput | None) -> float:
+        """Of the whole training."""
+        if not rate:
+            return 0.0
+        return self.flops / (rate.taught if self.taught else rate.plain)
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,10 @@ class SignalCost:
     bytes: int
     """At most, where the rank is not known yet."""
     flops: float
+
+    def seconds(self, rate: Throughput | None) -> float:
+        """Of the teachers' forward passes."""
+        return self.flops / rate.taught if rate else 0.0
 
 
 def print_estimate(recipe: Recipe, run_dir: Path) -> None:
@@ -76,17 +90,17 @@ def print_estimate(recipe: Recipe, run_dir: Path) -> None:
     tokens, measured = training_tokens(recipe, stages, store)
     costs = [model_cost(recipe, name, tokens) for name in training_order(recipe.models)]
     done = {stage.name for stage in stages if store.has(stage.identity)}
-    rate = matmul_rate(recipe)
+    rate = throughput(recipe, SECONDS)
     console.print(_cost_table(costs, done, rate))
     signals = signal_costs(recipe, stages, tokens)
     if signals:
         console.print(_signal_table(signals, done, rate, run_dir))
-    left = sum(cost.flops for cost in costs if f"models/{cost.name}" not in done) / rate
-    left += sum(cost.flops for cost in signals if cost.stage not in done) / rate
+    left = sum(cost.seconds(rate) for cost in costs if f"models/{cost.name}" not in done)
+    left += sum(cost.seconds(rate) for cost in signals if cost.stage not in done)
     known = "counted" if measured else "estimated from the size of the text"
     console.print(
         f"training tokens an epoch: {tokens:,} ({known}); training left: about {minutes(left)}"
-        f" at {rate / 1e9:,.0f} GFLOP/s; largest model: about"
+        f" at {(rate.plain if rate else 0) / 1e9:,.0f} GFLOP/s; largest model: about"
         f" {max(cost.memory for cost in costs) / 2**30:.1f} GiB"
     )
 
@@ -119,8 +133,10 @@ def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
     per_token += sum(forward_flops_per_token(teacher, chunk) for teacher in teachers)
     kept = reads_cache(model) and model.distillation
     readouts = 1 if kept and kept.signal == "low-rank" else len(active_teachers(model))
-    memory = _memory(recipe, training, network, teachers, readouts)
-    return Cost(name, parameters, seen, steps, seen * per_token, memory)
+    sequences, held = _memory(recipe, training, network, teachers, readouts)
+    return Cost(
+        name, parameters, seen, steps, seen * per_token, held, sequences, taught=bool(teachers)
+    )
 
 
 def signal_costs(recipe: Recipe, stages: list[Stage], tokens: int) -> list[SignalCost]:
@@ -146,8 +162,8 @@ def _memory(
     network: PreTrainedModel,
     teachers: list[PreTrainedModel],
     readouts: int,
-) -> float:
-    """Bytes that a training holds at most, with the micro-batch that it would take here."""
+) -> tuple[int, float]:
+    """The micro-batch that a training would take here, and the bytes that it then holds."""
     device = pick_device(recipe.runtime.device)
     conditions = Conditions(
         positions=recipe.tokens.chunk_length,
@@ -160,20 +176,40 @@ def _memory(
     if free is not None:
         free -= frozen + WEIGHT * parameter_count(network)
     sequences = micro_batch(network, training, conditions, free)
-    return frozen + training_bytes(network, conditions, sequences)
+    return sequences, frozen + training_bytes(network, conditions, sequences)
 
 
-def matmul_rate(recipe: Recipe) -> float:
-    """Operations a second that training may reach here, from half a second of products."""
-    device = pick_device(recipe.runtime.device)
-    bf16 = resolve_precision("auto", device) == "bf16"
-    left = torch.randn(1024, 512, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
-    (left @ left.T).sum().item()
-    count, started = 0, time.perf_counter()
-    while time.perf_counter() - started < 0.5:
-        (left @ left.T).sum().item()
-        count += 1
-    return EFFICIENCY * count * 2 * 1024 * 1024 * 512 / (time.perf_counter() - started)
+def trial_of(recipe: Recipe) -> tuple[str, Trial] | None:
+    """The steps that tell most of a recipe, and whose they are: of its last student.
+
+    Without students they are of the last model that is trained; None where none is.
+    """
+    trained = [name for name in training_order(recipe.models) if recipe.models[name].training]
+    students = [name for name in trained if active_teachers(recipe.models[name])]
+    if not trained:
+        return None
+    name = (students or trained)[-1]
+    model, device = recipe.models[name], pick_device(recipe.runtime.device)
+    assert model.training
+    trial = Trial(
+        student=outline(recipe, name).config,
+        teachers={each: outline(recipe, each).config for each in active_teachers(model)},
+        training=model.training,
+        positions=recipe.tokens.chunk_length,
+        device=device,
+        precision=resolve_precision(model.training.precision, device),
+        distillation=model.distillation,
+    )
+    return name, trial
+
+
+def throughput(recipe: Recipe, seconds: float) -> Throughput | None:
+    """Operations a second that training reaches here, measured for about so long."""
+    found = trial_of(recipe)
+    if not found:
+        return None
+    _, trial = found
+    return measure(trial, free_memory(trial.device) or memory().free, seconds)
 
 
 def _stage_table(stages: list[Stage], store: Store, directory: RunDirectory) -> Table:
@@ -188,7 +224,7 @@ def _stage_table(stages: list[Stage], store: Store, directory: RunDirectory) -> 
     return table
 
 
-def _cost_table(costs: list[Cost], done: set[str], rate: float) -> Table:
+def _cost_table(costs: list[Cost], done: set[str], rate: Throughput | None) -> Table:
     table = Table("model", "parameters", "tokens", "steps", "time", "memory")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -199,13 +235,15 @@ def _cost_table(costs: list[Cost], done: set[str], rate: float) -> Table:
             f"{cost.parameters:,}",
             f"{cost.tokens:,}",
             f"{cost.steps:,}",
-            "done" if finished else f"about {minutes(cost.flops / rate)}",
+            "done" if finished else f"about {minutes(cost.seconds(rate))}",
             f"about {cost.memory / 2**30:.2f} GiB",
         )
     return table
 
 
-def _signal_table(costs: list[SignalCost], done: set[str], rate: float, run_dir: Path) -> Table:
+def _signal_table(
+    costs: list[SignalCost], done: set[str], rate: Throughput | None, run_dir: Path
+) -> Table:
     place = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free / 2**20
     table = Table("kept signal", "kind", "tokens", "time", "disk", caption=f"free: {free:,.0f} MiB")
@@ -216,7 +254,7 @@ def _signal_table(costs: list[SignalCost], done: set[str], rate: float, run_dir:
             cost.stage,
             cost.kind,
             f"{cost.tokens:,}",
-            "done" if cost.stage in done else f"about {minutes(cost.flops / rate)}",
+            "done" if cost.stage in done else f"about {minutes(cost.seconds(rate))}",
             f"{'at most' if cost.kind == 'low-rank' else 'about'} {cost.bytes / 2**20:,.0f} MiB",
         )
     return table

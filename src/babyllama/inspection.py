@@ -12,7 +12,7 @@ from babyllama.pipeline import Say, make_stage
 from babyllama.plan import corpus_stage, outside_suites
 from babyllama.recipe import Recipe
 from babyllama.rundir import RunDirectory, why_stale
-from babyllama.store import Store
+from babyllama.store import Store, verify
 
 
 def clean_corpus(recipe: Recipe, path: Path, say: Say) -> Path:
@@ -28,6 +28,7 @@ def clean_corpus(recipe: Recipe, path: Path, say: Say) -> Path:
     if not store.has(stage.identity):
         make_stage(store, stage, why_stale(stage, directory.previous().get(stage.name)), say)
     folder = store.path(stage.identity)
+    verify(folder)
     before = directory.previous().get(stage.name, {"fingerprint": stage.identity.fingerprint})
     if before["fingerprint"] == stage.identity.fingerprint:
         directory.link(stage.name, folder)

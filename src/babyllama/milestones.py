@@ -11,18 +11,12 @@ import torch
 from babyllama.builders import Check, make_scores, validation_text
 from babyllama.devices import pick_device, resolve_precision
 from babyllama.errors import IgnoredSettingWarning
-from babyllama.models.folders import load_model
+from babyllama.models.folders import load_model, saved_by_words
 from babyllama.recipe import Distillation, Recipe
 from babyllama.store import write_json
 from babyllama.tokens.tokenizer import load_tokenizer, token_bytes
 from babyllama.training.objectives import CrossEntropy
 from babyllama.training.validation import validate
-
-
-def saved(model: Path) -> dict[int, Path]:
-    """Words seen -> folder of each checkpoint that `training.save_at_words` kept, rising."""
-    folders = (model / "by-words").glob("words-*")
-    return dict(sorted((int(folder.name.removeprefix("words-")), folder) for folder in folders))
 
 
 def validate_milestones(
@@ -34,7 +28,7 @@ def validate_milestones(
     device = pick_device(recipe.runtime.device)
     narrow = resolve_precision(training.precision, device) == "bf16"
     found = {}
-    for words, folder in saved(model).items():
+    for words, folder in saved_by_words(model).items():
         network: Any = load_model(folder)
         found[str(words)] = validate(
             CrossEntropy(network.to(device)),
@@ -62,7 +56,7 @@ def score_milestones(
 
     `work` keeps what is scored already when a run is stopped.
     """
-    for words, folder in saved(model).items():
+    for words, folder in saved_by_words(model).items():
         done, begun = work / f"words-{words}", work / ".new"
         if not done.exists():
             shutil.rmtree(begun, ignore_errors=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from babyllama.builders import chunk_order, model_seed, outline
+from babyllama.company import Leader, follow
 from babyllama.devices import pick_device, prepare_torch
 from babyllama.distillation.caching.certificate import Certificate
 from babyllama.distillation.caching.header import read_header
@@ -23,11 +24,13 @@ from babyllama.recipe import Recipe
 from babyllama.report.page import write_report
 from babyllama.rundir import RunDirectory, why_stale
 from babyllama.signals import check_signal_space
-from babyllama.store import Store
+from babyllama.status import Status, in_words, read_status
+from babyllama.store import Store, verify
 from babyllama.tokens.packing import read_packed
 from babyllama.tokens.tokenizer import load_tokenizer
-from babyllama.training.health import StopRequest
+from babyllama.training.health import StopRequest, TimeIsUp, time_limit
 from babyllama.training.healthy import judgement, last_epoch_means
+from babyllama.training.processes import joined
 from babyllama.training.progress import minutes
 
 Say = Callable[[str], None]
@@ -35,34 +38,80 @@ TRAINED = ("models/", "signal/", "scores/", "checkpoints/")
 """How the names of stages begin that want inputs which go together."""
 
 
-def run(recipe: Recipe, path: Path, say: Say) -> None:
+def run(
+    recipe: Recipe,
+    path: Path,
+    say: Say,
+    *,
+    verify_in_full: bool = False,
+    seconds: float | None = None,
+) -> None:
     """Bring a run directory up to date with a recipe, going on where it stopped.
+
+    What is there already is held against its manifest: where its size or time has changed, or
+    `verify_in_full`, by its content. Where several processes were started, the first does all of
+    this, and the others train with it. After so many `seconds` the run stops as on a signal.
 
     Raises:
         BabyllamaError: what went wrong; finished artifacts stay as they are.
-        StoppedError: asked to stop; the same call goes on.
+        StoppedError: asked to stop, or out of time; the same call goes on.
     """
-    check_models(recipe)
     directory = RunDirectory(path)
     store = Store(directory.store_root)
-    stop = StopRequest()
-    stages = plan(recipe, store, stop)
-    directory.create()
+    with joined(pick_device(recipe.runtime.device)) as company:
+        if not company.leads:
+            follow(recipe, store, company)
+            return
+        leader = Leader(company)
+        with leader.ending():
+            check_models(recipe, company.size)
+            stop = StopRequest()
+            stages = leader.calling(plan(recipe, store, stop))
+            directory.create()
+            with directory.locked(), _terminable(), time_limit(seconds):
+                _make(recipe, directory, store, stages, stop=stop, say=say, in_full=verify_in_full)
+
+
+def _make(
+    recipe: Recipe,
+    directory: RunDirectory,
+    store: Store,
+    stages: list[Stage],
+    *,
+    stop: StopRequest,
+    say: Say,
+    in_full: bool,
+) -> None:
+    """Bring all up to date, and keep `status.json` true whatever happens."""
     started = time.monotonic()
-    with directory.locked(), _terminable():
-        try:
-            directory.write_recipe(recipe)
-            directory.write_status("running")
-            _bring_up_to_date(recipe, directory, store, stages, stop=stop, say=say)
-        except (StoppedError, KeyboardInterrupt) as error:
-            directory.write_status("stopped", reason=str(error) or "interrupted")
-            raise
-        except Exception as error:
-            with suppress(OSError):  # a full disk: the error that it gave first says more
-                directory.write_status("failed", reason=str(error))
-            raise
-        directory.write_status("done")
-    say(f"report    {path / 'report' / 'index.html'}  ({minutes(time.monotonic() - started)})")
+    _say_if_killed(directory.path, say)
+    status = Status(directory.write_status)
+    stop.report = status.reached
+    try:
+        directory.write_recipe(recipe)
+        _bring_up_to_date(
+            recipe, directory, store, stages, stop=stop, status=status, say=say, in_full=in_full
+        )
+    except (StoppedError, KeyboardInterrupt) as error:
+        status.end("stopped", str(error) or "interrupted")
+        if isinstance(error, TimeIsUp):
+            raise StoppedError(f"stopped at the {error}") from None
+        raise
+    except Exception as error:
+        with suppress(OSError):  # a full disk: the error that it gave first says more
+            status.end("failed", str(error))
+        raise
+    status.end("done")
+    report = directory.path / "report" / "index.html"
+    say(f"report    {report}  ({minutes(time.monotonic() - started)})")
+
+
+def _say_if_killed(run: Path, say: Say) -> None:
+    """Tell of an earlier run in the folder that could not say how it ended."""
+    with suppress(RecipeError):
+        before = read_status(run)
+        if before["state"] == "killed":
+            say(f"before     {in_words(before)}")
 
 
 @contextmanager
@@ -82,7 +131,9 @@ def _bring_up_to_date(
     stages: list[Stage],
     *,
     stop: StopRequest,
+    status: Status,
     say: Say,
+    in_full: bool,
 ) -> None:
     prepare_torch(pick_device(recipe.runtime.device), recipe.runtime.threads)
     previous = directory.previous()
@@ -96,12 +147,16 @@ def _bring_up_to_date(
                 check_inputs(recipe, folders)
                 _check_space(recipe, store, stages, folders["tokens"])
                 checked = True
-            directory.write_status("running", stage=stage.name)
+            status.begin(stage.name)
+            for name in stage.identity.inputs.keys() & folders.keys():
+                verify(folders[name])
             make_stage(store, stage, why_stale(stage, previous.get(stage.name)), say)
             made.add(stage.name)
             _say_whether_healthy(recipe, stage, store.path(stage.identity), say)
             _say_how_exact(stage, store.path(stage.identity), say)
         else:
+            verify(store.path(stage.identity), full=in_full)
+            store.tidy(stage.identity)
             say(f"up to date {stage.name}")
         folders[stage.name] = store.path(stage.identity)
         directory.link(stage.name, folders[stage.name])
@@ -144,8 +199,8 @@ def make_stage(store: Store, stage: Stage, reason: str, say: Say) -> None:
     say(f"made       {stage.name} in {minutes(time.monotonic() - started)}")
 
 
-def check_models(recipe: Recipe) -> None:
-    """Find what would stop a later stage before the first one starts.
+def check_models(recipe: Recipe, processes: int = 1) -> None:
+    """Find what would stop a later stage before the first one starts, in so many processes.
 
     Raises:
         RecipeError: no such device, an architecture that cannot be built, or too few positions.
@@ -163,6 +218,11 @@ def check_models(recipe: Recipe) -> None:
             raise RecipeError(
                 f"models.{name}.{key}: {positions} positions are fewer than tokens.chunk_length"
                 f" {chunk}: lower that, or give the model more"
+            )
+        if model.training and model.training.batch_size < processes:
+            raise RecipeError(
+                f"models.{name}.training.batch_size: {model.training.batch_size} sequences are"
+                f" fewer than the {processes} processes: start fewer or raise it"
             )
 
 

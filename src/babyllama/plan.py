@@ -1,6 +1,6 @@
 """A recipe as stages: what each is made from, and what decides whether it is up to date."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,9 @@ from babyllama import builders, milestones, signals
 from babyllama.corpus.inputs import raw_digest
 from babyllama.evaluation.minimal_pairs import suite_digest
 from babyllama.evaluation.suites import suite_folder
+from babyllama.lineage import Ensemble, active_teachers, ensembles, pool_weights, training_order
 from babyllama.models.folders import folder_digest
 from babyllama.recipe import Distillation, Model, Recipe
-from babyllama.resolve import sort_models
 from babyllama.store import Identity, Store
 from babyllama.training.health import StopRequest
 
@@ -35,15 +35,6 @@ class Stage:
     """Called with the folder to fill and a folder for state that outlives a kill."""
 
 
-@dataclass(frozen=True)
-class Ensemble:
-    """Models that are pooled and scored as one; a model alone is an ensemble of one."""
-
-    name: str
-    teachers: tuple[str, ...]
-    distillation: Distillation
-
-
 def plan(recipe: Recipe, store: Store, stop: StopRequest) -> list[Stage]:
     """All stages in an order in which every input comes first."""
     planner = _Planner(recipe, store, stop)
@@ -57,36 +48,6 @@ def plan(recipe: Recipe, store: Store, stop: StopRequest) -> list[Stage]:
     return [*planner.stages.values()]
 
 
-def training_order(models: Mapping[str, Model]) -> list[str]:
-    """Teachers before students, and outside checkpoints first of all.
-
-    A bad checkpoint then stops a run before anything is trained.
-    """
-    order = sort_models(models)
-    return sorted(order, key=lambda name: models[name].training is not None)
-
-
-def active_teachers(model: Model) -> list[str]:
-    """The teachers that change the result: none where cross-entropy has all the weight."""
-    if model.distillation and model.distillation.ce_weight == 1:
-        return []
-    return model.teachers
-
-
-def ensembles(models: Mapping[str, Model]) -> list[Ensemble]:
-    """The different poolings of several teachers: `ensemble`, or `ensemble-<student>` if many."""
-    found: dict[Any, tuple[str, Distillation]] = {}
-    for name, model in models.items():
-        settings = model.distillation
-        if settings and len(model.teachers) > 1:
-            weights = tuple(_weights(model.teachers, settings))
-            found.setdefault((tuple(model.teachers), settings.pool, weights), (name, settings))
-    return [
-        Ensemble("ensemble" if len(found) == 1 else f"ensemble-{student}", key[0], settings)
-        for key, (student, settings) in found.items()
-    ]
-
-
 def outside_suites(recipe: Recipe) -> dict[str, Path]:
     """Name -> folder of the suites that are not written from the corpus's words.
 
@@ -95,12 +56,6 @@ def outside_suites(recipe: Recipe) -> dict[str, Path]:
     """
     suites = recipe.evaluation.suites.items()
     return {name: suite_folder(place) for name, place in suites if place != BUILTIN_SUITE}
-
-
-def _weights(teachers: Sequence[str], settings: Distillation) -> list[float]:
-    """The teachers' weights, normalised to sum to one."""
-    weights = [settings.teacher_weights.get(name, 1.0) for name in teachers]
-    return [weight / sum(weights) for weight in weights]
 
 
 def corpus_stage(recipe: Recipe, store: Store) -> Stage:
@@ -273,7 +228,7 @@ class _Planner:
         settings |= {"name": name, "seed": builders.model_seed(self.recipe, model)}
         settings |= {"teachers": teachers, "distillation": None}
         if teachers and model.distillation:
-            weights = _weights(teachers, model.distillation)
+            weights = pool_weights(teachers, model.distillation)
             settings["distillation"] = model.distillation.of_loss() | {"teacher_weights": weights}
         return settings
 
@@ -292,7 +247,7 @@ class _Planner:
         settings = self._score_settings(scored.name, suite)
         if len(scored.teachers) > 1:
             settings["pool"] = scored.distillation.pool
-            settings["teacher_weights"] = _weights(scored.teachers, scored.distillation)
+            settings["teacher_weights"] = pool_weights(scored.teachers, scored.distillation)
         members = self._model_folders(scored.teachers)
         self.add(
             f"scores/{scored.name}/{suite}",

@@ -5,6 +5,8 @@ Each section belongs to the stage of the same name in `babyllama.pipeline`. A fi
 """
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -30,6 +32,14 @@ WithoutEffect = "without effect on the result"
 """Mark of a field that no fingerprint covers."""
 
 
+@dataclass(frozen=True)
+class WithoutEffectAt:
+    """Mark of a field that no fingerprint covers while it has one of these values."""
+
+    values: tuple[object, ...]
+    """Of the field."""
+
+
 class Section(BaseModel):
     """A part of a recipe: frozen, and every key known."""
 
@@ -45,11 +55,15 @@ def _silent(section: Section) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if WithoutEffect in field.metadata:
+        if WithoutEffect in field.metadata or _is_silent_at(value, field.metadata):
             found[name] = True
         elif isinstance(value, Section):
             found[name] = _silent(value)
     return found
+
+
+def _is_silent_at(value: object, marks: Iterable[object]) -> bool:
+    return any(isinstance(mark, WithoutEffectAt) and value in mark.values for mark in marks)
 
 
 def _compiles(expression: str) -> str:
@@ -130,7 +144,7 @@ class Architecture(Section):
     """A causal language model of transformers, by its `model_type`."""
 
     type: str
-    """The `model_type`, as `llama` or `gpt2`."""
+    """The `model_type`, as `llama` or `gpt2`, or `switch`."""
     layers: PositiveInt
     """Transformer blocks."""
     heads: PositiveInt
@@ -170,6 +184,9 @@ class Training(Section):
     """What AdamW adds to its denominator."""
     clip_norm: PositiveFloat | None = 1.0
     """The norm that gradients are scaled down to; `null` leaves them alone."""
+    spikes: Annotated[Literal["off", "warn", "skip"], WithoutEffectAt(("off", "warn"))] = "off"
+    """What a step does whose gradient is far above those before it: nothing, tell, or leave the
+    weights as they are (what a spike is: docs/runs.md)."""
     random_offsets: bool = False
     """Shift the chunk grid by a random number of tokens every epoch."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -293,8 +310,9 @@ class Runtime(Section):
     threads: Annotated[PositiveInt | None, WithoutEffect] = None
     """Of torch on the CPU; by default all cores."""
     compile: Annotated[Literal["auto", "off"], WithoutEffect] = "auto"
-    """`auto`: the loss is compiled in a long training where a compiler works; see
-    docs/distillation.md. A training that was begun keeps its own: the two differ by rounding."""
+    """`auto`: in a long training the loss is compiled, in a longer one the layers too, where a
+    compiler works; see docs/distillation.md. A training that was begun keeps its own: they differ
+    by rounding."""
 
 
 class Recipe(Section):

@@ -16,7 +16,7 @@ from babyllama.errors import RecipeError
 from babyllama.plan import Stage
 from babyllama.recipe import Recipe
 from babyllama.schema import flatten
-from babyllama.store import locked, read_manifest, write_json
+from babyllama.store import STORE, locked, read_manifest, write_json, write_text
 
 SCORE_FILES = {".json": "scores.json", ".items.npy": "items.npy"}
 """How the files of scores end in the run directory, and their names in the artifact."""
@@ -31,7 +31,7 @@ class RunDirectory:
     @property
     def store_root(self) -> Path:
         """The store that neighbouring runs share."""
-        return self.path.parent / ".store"
+        return self.path.parent / STORE
 
     def create(self) -> None:
         """Make the folder.
@@ -63,7 +63,7 @@ class RunDirectory:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Keep the resolved recipe; it can be run again as it is."""
-        (self.path / "recipe.yaml").write_text(recipe_yaml(recipe), "utf-8")
+        write_text(self.path / "recipe.yaml", recipe_yaml(recipe))
 
     def write_status(self, state: str, **details: Any) -> None:
         """`status.json`: running, done, stopped or failed, and where."""
@@ -78,7 +78,7 @@ class RunDirectory:
         try:
             rows = json.loads((self.path / "stages.json").read_text("utf-8"))
             return {row["stage"]: row for row in rows}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
 
     def write_stages(

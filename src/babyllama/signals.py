@@ -16,6 +16,7 @@ from babyllama.distillation.caching.grid import Grid, cached_offsets
 from babyllama.distillation.caching.low_rank import RANK_STEP
 from babyllama.distillation.caching.source import CachedSignal, Wish
 from babyllama.distillation.caching.space import cache_bytes, check_space
+from babyllama.distillation.compiling import compile_layers, pick_layers
 from babyllama.distillation.teachers import Teachers
 from babyllama.models.costs import forward_flops_per_token
 from babyllama.models.folders import load_model
@@ -163,6 +164,10 @@ def make_signal(
         precision=precision,
         seed=recipe.corpus.seed,
     )
+    flops = sum(forward_flops_per_token(teacher, length) for teacher in ensemble.models.values())
+    if pick_layers(recipe.runtime.compile, device, request.grid.tokens * flops) == "compiled":
+        for teacher in ensemble.models.values():
+            compile_layers(teacher)
     progress = _Told("signal", request.grid.tokens)
     shop = Workshop(
         teachers=ensemble,
@@ -171,9 +176,7 @@ def make_signal(
         autocast=partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16"),
         work=work,
         tell=progress,
-        flops_per_token=sum(
-            forward_flops_per_token(teacher, length) for teacher in ensemble.models.values()
-        ),
+        flops_per_token=flops,
     )
     try:
         build_cache(request, shop, out)

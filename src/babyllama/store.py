@@ -5,6 +5,7 @@ from, the settings that matter to it, and the sha256 of its files. A stage that 
 kill keeps its state in `<kind>-<fingerprint>.partial/` until the artifact is in place.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -13,7 +14,8 @@ import platform
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,8 +27,11 @@ from babyllama.errors import BabyllamaError, CorruptDataError
 MANIFEST = "manifest.json"
 VERIFIED = ".verified.json"
 """Beside the manifest: size and time of each file when its sha256 was last compared."""
+STORE = ".store"
+"""The folder of artifacts, beside the runs."""
 SECONDS = "seconds"
 """In the folder of state: how long the attempts so far took."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 LIBRARIES = ("babyllama", "torch", "transformers", "tokenizers", "numpy")
 
 
@@ -96,15 +101,27 @@ class Store:
                 self._build(identity, folder, build)
         return folder
 
+    def tidy(self, identity: Identity) -> None:
+        """Drop what a process that was killed behind its last step left beside an artifact."""
+        folder = self.path(identity)
+        beside = [folder.with_suffix(suffix) for suffix in (".partial", ".new", ".lock")]
+        if any(path.exists() for path in beside):
+            # Refused where its maker is still there, or where the store is only read.
+            with suppress(BabyllamaError, OSError), self._lock(identity):
+                for path in beside[:2]:
+                    shutil.rmtree(path, ignore_errors=True)
+
     def _build(self, identity: Identity, folder: Path, build: Callable[[Path, Path], None]) -> None:
         out, partial = folder.with_suffix(".new"), self.partial(identity)
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         partial.mkdir(exist_ok=True)
+        sync_path(self.root)
         started = time.monotonic() - _spent_earlier(partial)
         try:
             build(out, partial)
             write_json(out / MANIFEST, _manifest(identity, out, time.monotonic() - started))
+            write_json(out / VERIFIED, _stamps(out))
             sync_tree(out)
         except BaseException:
             shutil.rmtree(out, ignore_errors=True)
@@ -168,6 +185,14 @@ def _locked(handle: IO[str], path: Path) -> bool:
         return os.path.samestat(os.fstat(handle.fileno()), path.stat())
     except (BlockingIOError, FileNotFoundError):
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(
+            f"the file system of {path.parent} has no locks: start no second run there meanwhile",
+            stacklevel=4,
+        )
+        return True
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -178,33 +203,51 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = str(error)
     else:
-        if isinstance(manifest, dict) and {"files", "seconds"} <= manifest.keys():
-            return manifest
+        if _lists_files(manifest):
+            return dict(manifest)
         reason = "it does not list the files"
     raise CorruptDataError(
         f"artifact {folder} has no readable {MANIFEST} ({reason}): delete {folder} and run again"
     )
 
 
-def verify(folder: Path) -> None:
+def _lists_files(manifest: Any) -> bool:
+    if not (isinstance(manifest, dict) and {"files", "seconds"} <= manifest.keys()):
+        return False
+    files = manifest["files"]
+    return isinstance(files, dict) and all(
+        isinstance(record, dict) and {"bytes", "sha256"} <= record.keys()
+        for record in files.values()
+    )
+
+
+def verify_stored(folder: Path) -> None:
+    """Verify the artifact of a store that a folder is, or is in; others have nothing to hold.
+
+    Raises:
+        CorruptDataError: as `verify`.
+    """
+    place = folder.resolve()
+    for artifact in (place, *place.parents):
+        if artifact.parent.name == STORE and not artifact.suffix and artifact.is_dir():
+            verify(artifact)
+
+
+def verify(folder: Path, *, full: bool = False) -> None:
     """Compare every file of an artifact with the sha256 of its manifest.
 
-    A file that has the size and the time of change that it had when it was last compared is not
-    read again.
+    Unless `full`, a file that has the size and the time of change that it had when it was made or
+    last compared is not read again.
 
     Raises:
         CorruptDataError: a file is missing, or is not what was made.
     """
-    seen = _read_stamps(folder)
-    stamps: dict[str, list[int]] = {}
+    seen, stamps = _read_stamps(folder), _stamps(folder)
     for name, record in read_manifest(folder)["files"].items():
-        _check_file(folder, name, record["bytes"])
-        status = (folder / name).stat()
-        stamps[name] = [status.st_size, status.st_mtime_ns]
-        if seen.get(name) == stamps[name]:
+        if not full and seen.get(name) == stamps[name]:
             continue
         if file_digest(folder / name) != record["sha256"]:
             raise CorruptDataError(
@@ -216,10 +259,20 @@ def verify(folder: Path) -> None:
             write_json(folder / VERIFIED, stamps)
 
 
+def _stamps(folder: Path) -> dict[str, list[int]]:
+    """Size and time of change of every file, by name; their sizes are those of the manifest."""
+    stamps = {}
+    for name, record in read_manifest(folder)["files"].items():
+        _check_file(folder, name, record["bytes"])
+        status = (folder / name).stat()
+        stamps[name] = [status.st_size, status.st_mtime_ns]
+    return stamps
+
+
 def _read_stamps(folder: Path) -> dict[str, Any]:
     try:
         stamps = json.loads((folder / VERIFIED).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return stamps if isinstance(stamps, dict) else {}
 
@@ -258,6 +311,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def joint_digest(files: Iterable[Path]) -> str:
+    """One sha256 over the names and contents of several files, in the order given."""
+    lines = [f"{file.name} {file_digest(file)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON for people to read, as `write_text` does."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -269,6 +328,7 @@ def write_text(path: Path, text: str) -> None:
     beside.write_text(text, "utf-8")
     sync_path(beside)
     beside.replace(path)
+    sync_path(path.parent)
 
 
 def sync_path(path: Path) -> None:

@@ -9,10 +9,18 @@ import pytest
 import torch
 
 from babyllama.distillation import compiling
-from babyllama.distillation.compiling import WORTH_COMPILING, pick_kernel, resumed_kernel
+from babyllama.distillation.compiling import (
+    WORTH_COMPILING,
+    WORTH_COMPILING_LAYERS,
+    compile_layers,
+    pick_kernel,
+    pick_layers,
+    resumed_kernel,
+)
 from babyllama.distillation.fused import fused_loss
 from babyllama.models.readout import Readout
 from babyllama.tokens.batches import Counts
+from tiny_jobs import CHUNK, VOCABULARY, new_model
 
 CPU = torch.device("cpu")
 
@@ -33,6 +41,14 @@ def test_a_long_training_is_compiled_unless_it_is_switched_off_or_cannot_be(
     assert pick_kernel("off", CPU, WORTH_COMPILING) == "plain"
     works[0] = False
     assert pick_kernel("auto", CPU, WORTH_COMPILING) == "plain"
+
+
+def test_layers_are_compiled_where_they_have_much_to_do(works: list[bool]) -> None:
+    assert pick_layers("auto", CPU, WORTH_COMPILING_LAYERS) == "compiled"
+    assert pick_layers("auto", CPU, WORTH_COMPILING_LAYERS - 1e9) == "plain"
+    assert pick_layers("off", CPU, WORTH_COMPILING_LAYERS) == "plain"
+    works[0] = False
+    assert pick_layers("auto", CPU, WORTH_COMPILING_LAYERS) == "plain"
 
 
 def test_a_resumed_training_keeps_its_kernel_or_says_that_it_cannot(works: list[bool]) -> None:
@@ -85,3 +101,30 @@ def test_the_compiled_loss_is_the_plain_one_but_for_rounding(
             torch.testing.assert_close(
                 a, b, rtol=rounding, atol=rounding * float(b.detach().abs().max())
             )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_compiled_layers_are_the_plain_ones_but_for_rounding_and_keep_their_names(
+    kind: str, dropout: float
+) -> None:
+    if not compiling.can_compile("cpu"):
+        pytest.skip("no working compiler")
+    model = new_model(kind, dropout=dropout).train()
+    ids = torch.randint(VOCABULARY, (4, CHUNK))
+
+    def gradients() -> dict[str, torch.Tensor]:
+        torch.manual_seed(5)  # of dropout
+        model.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters()}
+
+    plain = gradients()
+    compile_layers(model)
+    layers = [m for m in model.modules() if m._compiled_call_impl is not None]
+    assert len(layers) == model.config.num_hidden_layers
+    compiled = gradients()
+    assert compiled.keys() == plain.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(compiled[name], gradient, rtol=1e-4, atol=1e-6)

@@ -99,9 +99,9 @@ def test_s_selection_counts_as_argument_structure(tmp_path: Path) -> None:
     assert {paradigm.phenomenon for paradigm in read_suite(tmp_path)} == {"argument_structure"}
 
 
-def test_blank_lines_and_windows_line_ends_are_no_pairs(tmp_path: Path) -> None:
+def test_blank_lines_windows_line_ends_and_a_byte_order_mark_are_no_pairs(tmp_path: Path) -> None:
     row = json.dumps(pair()).encode()
-    (tmp_path / "a.jsonl").write_bytes(b"\n" + row + b"\r\n\r\n" + row)
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf\n" + row + b"\r\n\r\n" + row)
     assert len(read_suite(tmp_path)[0].pairs) == 2
 
 

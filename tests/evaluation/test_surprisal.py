@@ -122,6 +122,11 @@ def test_a_token_over_two_words_counts_to_the_first_of_them(build: Build) -> Non
     assert words_of(model, tokenizer, "a b a")[1].bits == 0
 
 
+def test_a_word_that_the_tokenizer_leaves_out_has_no_bits(build: Build) -> None:
+    [left_out] = words_of(build(), odd_tokenizer(), "x")
+    assert (left_out.text, left_out.bits) == ("x", 0)
+
+
 @torch.no_grad()
 def check_owners(model: PreTrainedModel, tokenizer: Any, line: str, owners: list[int]) -> None:
     """The words' bits are those of the tokens that they own."""

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
 from babyllama.models.folders import (
     Kind,
+    check_folders,
     check_same_tokenizer,
     check_tokenizer_stays,
     folder_digest,
@@ -22,7 +23,10 @@ from babyllama.models.folders import (
     load_model,
     model_kind,
     save_model,
+    saved_by_words,
+    words_folder,
 )
+from babyllama.store import VERIFIED
 from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from baselines import write_model
 
@@ -281,8 +285,25 @@ def test_the_digest_of_a_folder_changes_with_its_weights_and_its_configuration(
     digest = folder_digest(folder)
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "notes.txt").write_text("not part of the model")
+    (tmp_path / "copy" / VERIFIED).write_text("when it was compared, which says nothing of it")
     assert folder_digest(tmp_path / "copy") == digest
     save_model(build(seed=2), tokenizer_folder, folder)
     assert folder_digest(folder) != digest
     _widen(tmp_path / "copy")
     assert folder_digest(tmp_path / "copy") != digest
+
+
+def test_models_saved_by_words_are_found_by_number_and_nothing_else_is(tmp_path: Path) -> None:
+    assert saved_by_words(tmp_path) == {}
+    expected = {words: words_folder(tmp_path, words) for words in (9, 10, 200)}
+    for folder in (*reversed(expected.values()), tmp_path / "by-words/words-9-notes"):
+        folder.mkdir(parents=True)
+    assert [*saved_by_words(tmp_path).items()] == [*expected.items()]
+
+
+def test_a_list_names_each_model_once_and_only_those_that_are_there(folder: Path) -> None:
+    check_folders([folder, folder.parent])
+    with pytest.raises(RecipeError, match=r"model .* is named twice: name it once"):
+        check_folders([folder, folder.parent, folder])
+    with pytest.raises(RecipeError, match=r"model folder .*gone does not exist: check the path"):
+        check_folders([folder, folder / "gone"])

@@ -176,7 +176,12 @@ def change_offsets(folder: Path, change: Callable[[Any], Any]) -> None:
     np.save(path, change(np.load(path)))
 
 
-DAMAGE: dict[str, Callable[[Path], None]] = {
+def change_ids(folder: Path, change: Callable[[Any], Any]) -> None:
+    path = folder / "train.bin"
+    np.asarray(change(np.fromfile(path, np.uint16)), np.uint16).tofile(path)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
     "ids are missing": lambda folder: (folder / "train.bin").unlink(),
     "ids are empty": lambda folder: cut(folder / "train.bin", 0),
     "ids are cut": lambda folder: cut(folder / "train.bin", 20),
@@ -188,6 +193,15 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "offsets start late": lambda folder: change_offsets(folder, lambda offsets: offsets[1:]),
     "offsets end late": lambda folder: change_offsets(folder, lambda o: [*o[:-1], o[-1] + 1]),
     "offsets fall": lambda folder: change_offsets(folder, lambda o: o[[0, 2, 1, 3]]),
+    "offsets are no numbers": lambda folder: change_offsets(folder, lambda o: o.astype(float)),
+    "an id is none of the vocabulary": lambda folder: change_ids(
+        folder, lambda ids: [*ids[:-1], 60_000]
+    ),
+    "an id more, and the offsets tell of it": lambda folder: (
+        change_ids(folder, lambda ids: [*ids, 5]),
+        change_offsets(folder, lambda o: [*o[:-1], o[-1] + 1]),
+    ),
+    "summary is deep": lambda folder: (folder / "tokens.json").write_text("[" * 100_000),
     "summary is cut": lambda folder: cut(folder / "tokens.json", 1),
 }
 

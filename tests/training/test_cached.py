@@ -12,7 +12,7 @@ from babyllama.distillation.caching.grid import Grid
 from babyllama.distillation.caching.source import CachedSignal
 from babyllama.errors import StoppedError
 from babyllama.tokens.batches import Batch, ChunkOrder
-from babyllama.training.trainer import Job
+from babyllama.training.job import Job
 from small_cache import CPU, build, request, wish
 
 

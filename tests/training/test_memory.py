@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_jobs import CHUNK, VOCABULARY, new_job, new_model, new_teachers, run
 from transformers import PreTrainedModel
 
 from babyllama.errors import BabyllamaError
-from babyllama.models.costs import parameter_count
+from babyllama.models.costs import activation_bytes, parameter_count
 from babyllama.recipe import Training
 from babyllama.tokens.batches import Batch, ChunkOrder
 from babyllama.training import memory
+from babyllama.training.job import Job
 from babyllama.training.memory import Conditions, free_memory, micro_batch, training_bytes
-from babyllama.training.trainer import Job
+from tiny_jobs import CHUNK, VOCABULARY, new_job, new_model, new_teachers, run
 
 BATCH = 1 << 20
 ON_GPU = Conditions(positions=CHUNK, precision="bf16", device=torch.device("cuda"), teachers=2)
@@ -45,6 +45,16 @@ def test_a_micro_batch_fits_the_budget_and_the_batch(monkeypatch: pytest.MonkeyP
     assert size(100) == 8
     assert size(3.5, micro_batch=2) == 2
     assert size(3.5, micro_batch=20) == 8
+
+
+def test_on_a_cpu_the_activations_of_a_micro_batch_fit_a_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job: Job = new_job()
+    each = activation_bytes(job.model, CHUNK, precision=job.precision, plain_attention=True)
+    for sequences in (3, 0.5):
+        monkeypatch.setattr(memory, "ACTIVATIONS_BUDGET", sequences * each + 1)
+        assert job.micro_batch == max(1, int(sequences))
 
 
 @pytest.mark.usefixtures("small_logits")
@@ -82,9 +92,9 @@ def test_what_torch_keeps_of_earlier_models_is_free(monkeypatch: pytest.MonkeyPa
 
 def test_a_job_plans_with_the_free_memory_of_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float | None] = []
-    monkeypatch.setattr("babyllama.training.trainer.free_memory", lambda _: 12345)
+    monkeypatch.setattr("babyllama.training.job.free_memory", lambda _: 12345)
     monkeypatch.setattr(
-        "babyllama.training.trainer.micro_batch",
+        "babyllama.training.job.micro_batch",
         lambda *held: (seen.append(held[3]), held[2].teachers)[1],
     )
     assert new_job(teachers=new_teachers()).micro_batch == 2

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from babyllama.errors import DivergedError
-from babyllama.plan import Stage, active_teachers, plan
+from babyllama.lineage import active_teachers
+from babyllama.plan import Stage, plan
 from babyllama.recipe import Recipe
 from babyllama.resolve import resolve
 from babyllama.store import Store

@@ -10,8 +10,8 @@ from torch.nn import functional
 from babyllama.distillation.loss import distillation_loss
 from babyllama.resolve import load_recipe
 from babyllama.tokens.batches import IGNORED, Batch, Counts, counts
+from babyllama.training.job import Job, make_objective
 from babyllama.training.objectives import Objective
-from babyllama.training.trainer import Job, make_objective
 
 
 def double(job: Job) -> Job:

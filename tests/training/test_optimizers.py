@@ -1,11 +1,12 @@
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_jobs import new_job, new_model, run
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import get_cosine_schedule_with_warmup
 
 from babyllama.recipe import Training
@@ -15,6 +16,7 @@ from babyllama.training.optimizers import (
     make_optimizer,
     optimizer_tensors,
 )
+from tiny_jobs import new_job, new_model, run
 
 
 @settings(deadline=None, max_examples=30)
@@ -110,3 +112,24 @@ def test_an_optimizer_that_took_up_saved_tensors_goes_on_as_the_other() -> None:
     stepped(2, second, other)
     assert torch.equal(first.weight, second.weight)
     assert torch.equal(first.bias, second.bias)
+
+
+def test_one_fused_kernel_a_group_updates_all_of_it() -> None:
+    """Where a loop over parameters would start a dozen kernels for each."""
+
+    class Called(TorchDispatchMode):
+        names: ClassVar[list[str]] = []
+
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            self.names.append(func.name())
+            return func(*args, **kwargs or {})
+
+    model = new_model("gpt2")
+    optimizer = make_optimizer(model, Training())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    with Called():
+        optimizer.step()
+    assert [name for name in Called.names if "adamw" in name] == ["aten::_fused_adamw_"] * 2

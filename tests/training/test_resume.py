@@ -4,18 +4,19 @@ import json
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_jobs import STEPS_PER_EPOCH, assert_equal_weights, new_job, new_model, new_teachers, run
 
 from babyllama.distillation import compiling, fused
 from babyllama.errors import IgnoredSettingWarning, StoppedError
 from babyllama.tokens.batches import Batch, ChunkOrder
-from babyllama.training import memory
-from babyllama.training.trainer import Job
+from babyllama.training import memory, spikes, trainer
+from babyllama.training.job import Job
+from babyllama.training.trainer import Trainer
+from tiny_jobs import STEPS_PER_EPOCH, assert_equal_weights, new_job, new_model, new_teachers, run
 
 MIDDLE, EDGE = STEPS_PER_EPOCH + 1, STEPS_PER_EPOCH
 
@@ -60,6 +61,11 @@ def dropping(**settings: Any) -> Job:
     return new_job(model=new_model("gpt2", dropout=0.3), micro_batch=4, **settings)
 
 
+def shifted() -> Job:
+    job = new_job(teachers=new_teachers())
+    return replace(job, order=replace(job.order, random_offsets=True, batch_size=6))
+
+
 KINDS = {
     "teacher": lambda: new_job(weight_decay=0.1),
     "accumulating": lambda: new_job(micro_batch=3),
@@ -68,7 +74,18 @@ KINDS = {
     "distilled with dropout": lambda: dropping(teachers=new_teachers()),
     "bf16": lambda: new_job(precision="bf16"),
     "keeping the best": lambda: new_job(keep="best", epochs=3, learning_rate=0.3),
+    "at a constant rate": lambda: new_job(schedule="constant", warmup_steps=0, clip_norm=None),
+    "to a last rate": lambda: new_job(final_learning_rate=0.2, betas=(0.8, 0.9), warmup_steps=2),
+    "at random offsets": shifted,
+    "skipping spikes": lambda: new_job(spikes="skip", epochs=4),
 }
+
+
+@pytest.fixture(autouse=True)
+def touchy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every norm above the median of two or more steps is a spike."""
+    monkeypatch.setattr(spikes, "FACTOR", 1.0)
+    monkeypatch.setattr(spikes, "LEAST", 2)
 
 
 def assert_same_end(work: Path, new: Callable[[], Job], resumed: Job, summary: Any) -> None:
@@ -80,6 +97,7 @@ def assert_same_end(work: Path, new: Callable[[], Job], resumed: Job, summary: A
     assert_equal_weights(resumed.model, whole.model)
 
 
+@pytest.mark.filterwarnings("ignore:tiny. the gradient norm")
 @pytest.mark.parametrize("at", [MIDDLE, EDGE])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(
@@ -91,6 +109,39 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
     assert log(work)[-1]["step"] == at
     resumed = new()
     assert_same_end(work, new, resumed, run(resumed, work))
+
+
+@pytest.mark.filterwarnings("ignore:tiny. the gradient norm")
+@pytest.mark.parametrize("method", ["_end_epoch", "save", "finish"])
+@pytest.mark.parametrize("kind", ["distilled with dropout", "keeping the best", "skipping spikes"])
+def test_a_training_killed_behind_its_last_step_ends_as_if_it_had_not_been(
+    kind: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its last validation, before its last checkpoint, and before its model is written."""
+    new, work = KINDS[kind], tmp_path / "work"
+    begun, whole = new(), getattr(Trainer, method)
+
+    def killed(trainer: Trainer) -> Any:
+        if trainer.position.step == begun.total_steps:
+            kill()
+        return whole(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, method, killed)
+        with pytest.raises(RuntimeError, match="went down"):
+            run(begun, work)
+    resumed = new()
+    assert_same_end(work, new, resumed, run(resumed, work))
+
+
+def test_the_window_of_the_spikes_is_part_of_the_state(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError), pytest.warns(UserWarning, match="gradient norm"):
+        run(with_event(new_job(spikes="warn"), MIDDLE, interrupt), tmp_path)
+    state = json.loads((tmp_path / f"checkpoints/step-{MIDDLE:08d}/state.json").read_text())
+    assert state["norms"] == [
+        row["gradient_norm"] for row in log(tmp_path) if row["kind"] == "step"
+    ]
+    assert state["spikes"] == len([row for row in log(tmp_path) if "spike" in row])
 
 
 @pytest.mark.parametrize("other", [2, 8])
@@ -142,6 +193,30 @@ def test_the_kernel_of_the_loss_is_recorded_and_kept_or_said_to_have_changed(
         with pytest.warns(UserWarning, match=r"compiled") if changed else nullcontext():
             summary = run(resumed, work)
         assert summary["kernel"] == ("plain" if changed else "compiled")
+
+
+def test_the_form_of_the_layers_is_recorded_and_kept_or_said_to_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here nothing is compiled: what would be is counted."""
+    compiled: list[object] = []
+    monkeypatch.setattr(compiling, "WORTH_COMPILING_LAYERS", 0)
+    monkeypatch.setattr(compiling, "can_compile", lambda _: True)
+    monkeypatch.setattr(trainer, "compile_layers", compiled.append)
+    job = new_job()
+    assert run(job, tmp_path / "whole")["layers"] == "compiled"
+    assert compiled == [job.model]
+    for asked, changed in (("auto", False), ("off", True)):
+        work = tmp_path / asked
+        with pytest.raises(StoppedError):
+            run(with_event(new_job(), MIDDLE, interrupt), work)
+        compiled.clear()
+        resumed = new_job(fields={"compile": asked})
+        message = r"compiled layers .* runtime.compile is off"
+        with pytest.warns(UserWarning, match=message) if changed else nullcontext():
+            summary = run(resumed, work)
+        assert summary["layers"] == ("plain" if changed else "compiled")
+        assert compiled == ([] if changed else [resumed.model])
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

@@ -27,9 +27,10 @@ from babyllama.models.folders import save_model
 from babyllama.tokens.tokenizer import save_tokenizer, train_tokenizer
 from babyllama.training.checkpoints import load_checkpoint
 from babyllama.training.health import StopRequest
+from babyllama.training.job import make_objective
 from babyllama.training.objectives import CrossEntropy, Distilled
 from babyllama.training.optimizers import learning_rate
-from babyllama.training.trainer import Trainer, make_objective, train
+from babyllama.training.trainer import Trainer, train
 
 
 def log_rows(work: Path, kind: str) -> list[dict[str, Any]]:
@@ -229,9 +230,13 @@ def test_models_of_one_process_may_differ_in_precision(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_keeps_weights_and_checkpoint(tmp_path: Path) -> None:
     job = new_job(learning_rate=1e30, warmup_steps=0, checkpoint_minutes=1e-9)
-    with pytest.raises(DivergedError, match=r"tiny diverged at step 2: loss (nan|inf)") as caught:
+    starts = ", ".join(map(str, job.order.batch(0, 1).starts.tolist()))
+    named = rf"\(epoch 0, chunks of the train split from tokens {starts}\)"
+    with pytest.raises(
+        DivergedError, match=f"tiny diverged at step 2 {named}: loss (nan|inf)"
+    ) as e:
         train(job, tmp_path, StopRequest())
-    assert caught.value.exit_code == 3
+    assert e.value.exit_code == 3
     kept = load_checkpoint(tmp_path / "checkpoints")
     assert kept is not None
     assert kept.state["step"] == 1
@@ -240,12 +245,23 @@ def test_a_loss_that_is_not_finite_keeps_weights_and_checkpoint(tmp_path: Path) 
     assert [row["step"] for row in log_rows(tmp_path, "step")] == [1]
 
 
+def test_a_state_that_is_not_finite_takes_no_good_ones_place(tmp_path: Path) -> None:
+    trainer = Trainer(new_job(), tmp_path)
+    trainer.save()
+    trainer.position.step = 1
+    next(trainer.objective.parameters()).data[0, 0] = torch.nan
+    trainer.save()
+    kept = load_checkpoint(tmp_path / "checkpoints")
+    assert kept is not None
+    assert kept.state["step"] == 0
+
+
 def test_a_last_update_that_spoils_the_model_is_no_success(tmp_path: Path) -> None:
     job = new_job(epochs=1, learning_rate=1e-3)
 
     class Spoiling(Trainer):
-        def step(self) -> dict[str, Any]:
-            row = super().step()
+        def step(self, stop: StopRequest | None = None) -> dict[str, Any]:
+            row = super().step(stop)
             if self.position.step == job.total_steps:
                 job.model.get_output_embeddings().weight.data[0, 0] = torch.nan
             return row
@@ -268,6 +284,7 @@ def test_keep_best_gives_the_weights_of_the_best_epoch(
         {"cross_entropy": nats, "bits_per_byte": 1.0, "objective": mixed}
         for nats, mixed in [(3.0, 9.0), (1.0, 8.0), (2.0, 7.0), (2.0, 7.5)]
     )
+    monkeypatch.setattr(Trainer, "rehearse", lambda _: None)
     monkeypatch.setattr("babyllama.training.trainer.validate", lambda *_, **__: next(found))
     job = new_job(epochs=4, keep="best", select_by=select_by, **settings)
     summary = run(job, tmp_path / "kept")
@@ -284,6 +301,7 @@ def test_keep_last_gives_the_last_weights_however_good(
     found = iter(
         {"cross_entropy": nats, "bits_per_byte": 1.0, "objective": 1.0} for nats in (1.0, 2.0)
     )
+    monkeypatch.setattr(Trainer, "rehearse", lambda _: None)
     monkeypatch.setattr("babyllama.training.trainer.validate", lambda *_, **__: next(found))
     job = new_job(epochs=2)
     assert run(job, tmp_path / "kept")["validation"]["cross_entropy"] == 2

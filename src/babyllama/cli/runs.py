@@ -14,9 +14,17 @@ def run(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     run_dir: RunDir = None,
+    *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and what it would cost.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all that is up to date, and compare its sha256.")
+    ] = False,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(help="Save and stop after so long, as 2h30m or in minutes: 150."),
+    ] = None,
 ) -> None:
     """Run a recipe from text to report, or go on with it where it stopped."""
     from babyllama.resolve import load_recipe
@@ -24,14 +32,29 @@ def run(
     resolved = load_recipe(recipe, overrides or [])
     place = run_dir or Path("runs") / resolved.name
     if dry_run:
+        from babyllama.errors import RecipeError
         from babyllama.estimate import print_estimate
 
+        for option, given in (("--verify", verify), ("--time-limit", time_limit)):
+            if given:
+                raise RecipeError(f"{option} has no effect on --dry-run: leave one of them out")
         print_estimate(resolved, place)
         return
     from babyllama.pipeline import run as run_pipeline
+    from babyllama.training.health import seconds_of
     from babyllama.training.progress import console
 
-    run_pipeline(resolved, place, partial(console().print, markup=False))
+    seconds = seconds_of(time_limit) if time_limit else None
+    say = partial(console().print, markup=False)
+    run_pipeline(resolved, place, say, verify_in_full=verify, seconds=seconds)
+
+
+@app.command()
+def status(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+    """Tell what a run does, or how it ended, where and how far."""
+    from babyllama.status import in_words, read_status
+
+    typer.echo(in_words(read_status(run)))
 
 
 @recipes_app.callback()
@@ -39,7 +62,7 @@ def recipes(context: typer.Context) -> None:
     """List the recipes."""
     if context.invoked_subcommand:
         return
-    from babyllama.resolve import preset_names, read_raw
+    from babyllama.recipe_files import preset_names, read_raw
 
     for name in preset_names():
         typer.echo(f"{name:<18} {read_raw(name).get('description', '')}")
@@ -52,7 +75,7 @@ def copy_recipe(
 ) -> None:
     """Write a recipe to a file of your own, under the file's name."""
     from babyllama.errors import RecipeError
-    from babyllama.resolve import preset_copy
+    from babyllama.recipe_files import preset_copy
 
     text = preset_copy(name, file.stem)
     try:

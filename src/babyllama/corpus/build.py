@@ -27,9 +27,8 @@ from babyllama.corpus.prepare import CleanBatch, batches, clean_batch, cleaner_o
 from babyllama.corpus.sampling import Row, draw, parted, quotas
 from babyllama.corpus.words import count_words
 from babyllama.corpus.workers import Map, cores, ordered_map
-from babyllama.errors import CorruptDataError, IgnoredSettingWarning, RecipeError
+from babyllama.errors import CorruptDataError, IgnoredSettingWarning, RecipeError, did_you_mean
 from babyllama.recipe import Corpus, OwnCleaner
-from babyllama.resolve import did_you_mean
 from babyllama.store import write_json
 
 SPLITS = ("train", "dev")

@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from babyllama.corpus.cleaners.effects import Effect
-from babyllama.errors import RecipeError
-from babyllama.resolve import did_you_mean
+from babyllama.errors import RecipeError, did_you_mean
 
 COLUMNS = {
     "files": "files",

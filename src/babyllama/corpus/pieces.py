@@ -45,12 +45,12 @@ def read_pieces(folder: Path, split: str) -> Iterator[Piece]:
 
 def read_rows(file: Path) -> Iterator[tuple[str, bool]]:
     """Text and `starts` of every row of one file."""
-    with file.open(encoding="utf-8", newline="\n") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode("utf-8"))
                 yield str(row["text"]), bool(row["starts"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise CorruptDataError(
                     f'{file} line {number} is not {{"text": ..., "starts": ...}}:'
                     " build the corpus again"

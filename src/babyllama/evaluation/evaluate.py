@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,17 @@ from babyllama.evaluation.minimal_pairs import (
     suite_digest,
     summarise,
 )
+from babyllama.evaluation.rows import check_ids
 from babyllama.evaluation.scorers import ensemble_scorer
 from babyllama.evaluation.scoring import encode, score, too_long
 from babyllama.models.architectures import longest_input
-from babyllama.models.folders import Kind, folder_digest, load_model, model_kind
+from babyllama.models.folders import (
+    Kind,
+    check_folders,
+    folder_digest,
+    load_model,
+    model_kind,
+)
 from babyllama.tokens.tokenizer import load_tokenizer, tokenizer_rules
 
 
@@ -179,11 +186,7 @@ def evaluate(
 
 def _groups(folders: Sequence[Path], pool: Pool | None) -> dict[str, Sequence[Path]]:
     """Name -> the models that are scored as one."""
-    for folder in folders:
-        if not folder.is_dir():
-            raise RecipeError(f"model folder {folder} does not exist: check the path")
-        if folders.count(folder) > 1:
-            raise RecipeError(f"model {folder} is named twice: name it once")
+    check_folders(folders)
     groups: dict[str, Sequence[Path]] = {str(folder): [folder] for folder in folders}
     if not pool:
         return groups
@@ -237,9 +240,4 @@ def _check_fits(
     positions = longest_input(model)
     if long := too_long(texts, rows, positions):
         raise RecipeError(f"{long}, and {name} has {positions}: leave the sentence out")
-    known = cast(torch.nn.Embedding, model.get_input_embeddings()).weight.shape[0]
-    if max(max(row) for row in rows) >= known:
-        raise RecipeError(
-            f"{name} has {known} embeddings, and its tokenizer gives larger ids: it is not the"
-            " tokenizer that the model was trained with"
-        )
+    check_ids(name, model, rows)

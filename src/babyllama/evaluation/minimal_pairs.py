@@ -6,7 +6,6 @@ phenomenon; without it a file of several paradigms is the phenomenon, and otherw
 itself.
 """
 
-import hashlib
 import json
 import math
 import re
@@ -20,7 +19,8 @@ import numpy.typing as npt
 
 from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.evaluation.conventions import Ties
-from babyllama.store import file_digest
+from babyllama.evaluation.lines import json_lines
+from babyllama.store import joint_digest
 
 Pair = tuple[str, str]
 """(good, bad)"""
@@ -95,8 +95,7 @@ def suite_digest(folder: Path) -> str:
         RecipeError, CorruptDataError: as `read_suite`.
     """
     read_suite(folder)
-    lines = [f"{path.name} {file_digest(path)}" for path in _pair_files(folder)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return joint_digest(_pair_files(folder))
 
 
 def _read_file(path: Path) -> list[Paradigm]:
@@ -114,25 +113,13 @@ def _read_file(path: Path) -> list[Paradigm]:
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    try:
-        # Not `splitlines`: a sentence may hold U+2028, which JSON lets stand.
-        lines = path.read_text("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise CorruptDataError(f"{path} is not UTF-8 at byte {error.start}: mend it") from None
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            rows.append(_read_row(path, number, line))
+    rows = [_checked(path, number, row) for number, row in json_lines(path)]
     if not rows:
         raise CorruptDataError(f"{path} holds no pairs: delete the file or fill it")
     return rows
 
 
-def _read_row(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise CorruptDataError(f"{path}, line {number} is not JSON: {error}") from None
+def _checked(path: Path, number: int, row: Any) -> dict[str, Any]:
     for key in ("sentence_good", "sentence_bad"):
         if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
             raise CorruptDataError(f"{path}, line {number} has no text under {key!r}: add it")

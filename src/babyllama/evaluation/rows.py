@@ -4,7 +4,7 @@ Rows of equal length share a batch, so that nothing is padded, and equal rows ar
 scores are the same to the last bit, whatever the batches.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import Any, cast
 
@@ -49,8 +49,17 @@ def check_fits(
             f"the sentence {texts[longest][:60]!r} takes {needed} positions, special tokens"
             f" included, and {name} has {positions}: leave the sentence out"
         )
+    check_ids(str(name), model, [*rows, others])
+
+
+def check_ids(name: str, model: PreTrainedModel, rows: Iterable[Row]) -> None:
+    """Refuse ids behind a model's last embedding.
+
+    Raises:
+        RecipeError: there is such an id.
+    """
     known = cast(torch.nn.Embedding, model.get_input_embeddings()).weight.shape[0]
-    if max(chain(others, *rows)) >= known:
+    if max(chain.from_iterable(rows)) >= known:
         raise RecipeError(
             f"{name} has {known} embeddings, and its tokenizer gives larger ids: it is not the"
             " tokenizer that the model was trained with"

@@ -138,11 +138,17 @@ def reads_trees(model: PreTrainedModel) -> bool:
     """Whether a model takes positions and a mask from outside as a tree of rows needs them.
 
     One small tree, read as a tree and row by row, tells; the answer is kept with the model. A
-    model that looks only so far back is not asked: its window counts places, not positions.
+    model that looks only so far back is not asked: its window counts places, not positions. Nor is
+    one whose experts take only so many tokens of a batch: which ones depends on the others in it.
     """
     if model not in _READS_TREES:
-        _READS_TREES[model] = not _has_window(model) and _try_tree(model)
+        asked = not _has_window(model) and not _drops_tokens(model)
+        _READS_TREES[model] = asked and _try_tree(model)
     return _READS_TREES[model]
+
+
+def _drops_tokens(model: PreTrainedModel) -> bool:
+    return getattr(model.config, "eval_capacity_factor", None) is not None
 
 
 def _has_window(model: PreTrainedModel) -> bool:

@@ -20,6 +20,7 @@ from babyllama.seeds import generator
 Vector = npt.NDArray[np.float64]
 RESAMPLES = 9999
 LEVEL = 0.95
+UNDECIDED = "not told apart"
 ROUNDING = 1e-12
 """Two resamples whose statistics differ by less are the same one, summed in another order."""
 _BLOCK = 1 << 20  # items that are drawn at a time
@@ -65,11 +66,15 @@ def by_phenomenon(sizes: Sequence[int], phenomena: Sequence[str]) -> Strata:
     return Strata(tuple(sizes), tuple(share / len(pooled) for share in shares))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Paired:
-    """One model minus another: the statistic, its bootstrap interval, its permutation p-value."""
+def reading(low: float, high: float) -> str:
+    """What the interval of a difference allows to be said: higher, lower, or not told apart."""
+    return "higher" if low > 0 else "lower" if high < 0 else UNDECIDED
 
-    difference: float
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What stands beside a difference: its standard error, its interval and its p-value."""
+
     standard_error: float
     low: float
     high: float
@@ -77,8 +82,21 @@ class Paired:
 
     @property
     def reading(self) -> str:
-        """What the interval allows to be said: higher, lower, or not told apart."""
-        return "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
+        """What the interval allows to be said."""
+        return reading(self.low, self.high)
+
+    def verdict(self, p_holm: float) -> str:
+        """The reading, and whether the p-value stands by it when it is corrected as by `holm`."""
+        if self.reading != UNDECIDED and p_holm >= 1 - LEVEL:
+            return f"{self.reading}, but not after Holm's correction"
+        return self.reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired(Evidence):
+    """One model minus another: the statistic, its bootstrap interval, its permutation p-value."""
+
+    difference: float
 
 
 def paired(a: Vector, b: Vector, strata: Strata, *, seed: int = 1) -> Paired:
@@ -176,23 +194,14 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanOverSeeds:
+class MeanOverSeeds(Evidence):
     """The mean of one difference over n seeds, with Student's interval and p-value.
 
     A single value, and values that do not vary at all, have no interval: it is nan, and p too.
     """
 
     mean: float
-    standard_error: float
-    low: float
-    high: float
-    p: float
     n: int
-
-    @property
-    def reading(self) -> str:
-        """What the interval allows to be said: higher, lower, or not told apart."""
-        return "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
 
 
 def mean_over_seeds(values: Sequence[float]) -> MeanOverSeeds:

@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from babyllama.errors import CorruptDataError, RecipeError
+from babyllama.evaluation.lines import read_text
 from babyllama.evaluation.scorers import Scorer, model_scorer
 from babyllama.evaluation.scoring import prefix_ids, token_scores, too_long
 from babyllama.evaluation.trees import Batch, Row
@@ -34,9 +35,7 @@ Alignment = Literal["before", "same-position"]
 """Which prediction a token is looked up in: the one made before it is read, which is its surprisal,
 or the one made after, which is the surprisal of the same token coming once more."""
 BLOCK = 1000
-"""Lines that are held at a time."""
-Block = tuple[list[tuple[int, Sequence[str]]], list[str], list[Any], list[Row]]
-"""Numbered words of some lines, the lines as text, their encodings, their ids behind the prefix."""
+"""Lines that are encoded, and then scored, at a time."""
 
 
 class Word(NamedTuple):
@@ -48,6 +47,17 @@ class Word(NamedTuple):
     bits: float
 
 
+class _Line(NamedTuple):
+    """A line that has words, as a model reads it."""
+
+    number: int
+    words: Sequence[str]
+    row: Row
+    """The ids of its tokens behind those of the prefix."""
+    owners: npt.NDArray[np.int32]
+    """The index of the word that each of its tokens counts to, [tokens]."""
+
+
 def read_lines(file: Path) -> list[list[str]]:
     """The words of every line.
 
@@ -57,10 +67,7 @@ def read_lines(file: Path) -> list[list[str]]:
     """
     if not file.is_file():
         raise RecipeError(f"{file} is no file: give a text of one utterance or sentence a line")
-    try:
-        lines = [line.split() for line in file.read_text("utf-8-sig").split("\n")]
-    except UnicodeDecodeError as error:
-        raise CorruptDataError(f"{file} is not UTF-8 at byte {error.start}: mend it") from None
+    lines = [line.split() for line in read_text(file).split("\n")]
     if not any(lines):
         raise CorruptDataError(f"{file} holds no word: give a text of one sentence a line")
     return lines
@@ -81,50 +88,58 @@ def surprisals(
         RecipeError: a line that is longer than the model's positions.
     """
     start, positions = prefix_ids(tokenizer, prefix), longest_input(model)
-    for _, texts, _, rows in _blocks(tokenizer, lines, start, alignment):
-        if long := too_long(texts, rows, positions):
-            raise RecipeError(f"{long}, and the model has {positions}: break that line in two")
-    return _scored(model, tokenizer, lines, start, alignment)
+    encoded = [*_encoded(tokenizer, lines, start, alignment)]
+    texts, rows = [" ".join(line.words) for line in encoded], [line.row for line in encoded]
+    if long := too_long(texts, rows, positions):
+        raise RecipeError(f"{long}, and the model has {positions}: break that line in two")
+    return _scored(model, len(tokenizer), encoded, alignment)
 
 
-def _blocks(
+def _encoded(
     tokenizer: Any, lines: Sequence[Sequence[str]], start: Sequence[int], alignment: Alignment
-) -> Iterator[Block]:
-    """The lines that have words, `BLOCK` at a time."""
+) -> Iterator[_Line]:
+    """The lines that have words, behind the ids of a prefix."""
     encoder = plain_encoder(tokenizer)
     numbered = [(number, words) for number, words in enumerate(lines, 1) if words]
     for first in range(0, len(numbered), BLOCK):
         block = numbered[first : first + BLOCK]
         texts = [" ".join(words) for _, words in block]
         encodings = encoder.encode_batch(texts, add_special_tokens=False)
-        rows = [(*start, *encoding.ids) for encoding in encodings]
-        if alignment == "same-position":  # one more, so that the last token is read too
-            rows = [(*row, row[-1]) for row in rows]
-        yield block, texts, encodings, rows
+        for (number, words), encoding in zip(block, encodings, strict=True):
+            # One more, so that the last token is read too.
+            more = encoding.ids[-1:] if alignment == "same-position" else []
+            owners = np.array([*_owners(words, encoding.offsets)], dtype=np.int32)
+            yield _Line(number, words, (*start, *encoding.ids, *more), owners)
+
+
+def _owners(words: Sequence[str], spans: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """The indices of the words that tokens, which lie at `spans` of the joined words, count to."""
+    text = " ".join(words)
+    starts = [0, *accumulate(len(word) + 1 for word in words[:-1])]
+    for begin, end in spans:
+        spaces = len(text[begin:end]) - len(text[begin:end].lstrip())
+        yield bisect_right(starts, begin + spaces) - 1
 
 
 def _scored(
-    model: PreTrainedModel,
-    tokenizer: Any,
-    lines: Sequence[Sequence[str]],
-    start: Sequence[int],
-    alignment: Alignment,
+    model: PreTrainedModel, vocabulary: int, lines: Sequence[_Line], alignment: Alignment
 ) -> Iterator[Word]:
-    scorer, positions = model_scorer(model), longest_input(model)
-    for block, _, encodings, rows in _blocks(tokenizer, lines, start, alignment):
+    scorer, positions = _aligned(model_scorer(model), alignment), longest_input(model)
+    for first in range(0, len(lines), BLOCK):
+        block = lines[first : first + BLOCK]
         scores = token_scores(
-            _aligned(scorer, alignment),
-            rows,
-            vocabulary=len(tokenizer),
+            scorer,
+            [line.row for line in block],
+            vocabulary=vocabulary,
             positions=positions,
             device=model.device,
         )
-        for (number, words), encoding, nats in zip(block, encodings, scores, strict=True):
-            unread = [math.nan] if alignment == "before" and not start else []
-            own = np.concatenate((unread, nats))[-len(encoding.ids) :]
-            bits = _by_word(words, encoding.offsets, own / -math.log(2))
-            for index, (text, each) in enumerate(zip(words, bits, strict=True), 1):
-                yield Word(number, index, text, each)
+        for line, nats in zip(block, scores, strict=True):
+            # The first token is not scored where nothing stands before it.
+            own = np.concatenate(([math.nan], nats))[1 + len(nats) - len(line.owners) :]
+            bits = np.bincount(line.owners, own / -math.log(2), len(line.words))
+            for index, (text, each) in enumerate(zip(line.words, bits.tolist(), strict=True), 1):
+                yield Word(line.number, index, text, each)
 
 
 def _aligned(scorer: Scorer, alignment: Alignment) -> Scorer:
@@ -136,16 +151,3 @@ def _aligned(scorer: Scorer, alignment: Alignment) -> Scorer:
         return scorer.nats(replace(batch, follows=batch.ids.flatten()[batch.reads]))
 
     return Scorer(nats, trees=scorer.trees)
-
-
-def _by_word(
-    words: Sequence[str], spans: Sequence[tuple[int, int]], bits: npt.NDArray[np.float64]
-) -> list[float]:
-    """Sum the bits of tokens, which lie at `spans` of the joined words, by word."""
-    text = " ".join(words)
-    starts = [0, *accumulate(len(word) + 1 for word in words[:-1])]
-    sums = [0.0] * len(words)
-    for (begin, end), each in zip(spans, bits, strict=True):
-        spaces = len(text[begin:end]) - len(text[begin:end].lstrip())
-        sums[bisect_right(starts, begin + spaces) - 1] += float(each)
-    return sums

@@ -9,11 +9,12 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from babyllama.errors import BabyllamaError, IgnoredSettingWarning, RecipeError
+from babyllama.errors import BabyllamaError, IgnoredSettingWarning, RecipeError, did_you_mean
+from babyllama.models.switch import SwitchConfig
 from babyllama.recipe import Architecture
-from babyllama.resolve import did_you_mean
 from babyllama.seeds import derive
 
+CAUSAL_TYPES = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, SwitchConfig.model_type}
 # The names under which the configurations of transformers keep a recipe's sizes. The decoder of an
 # encoder-decoder (BART) has names of its own.
 SIZES = {
@@ -56,8 +57,8 @@ def model_config(architecture: Architecture, vocabulary: int, special: tuple[int
         RecipeError: a type or an option that transformers does not know, sizes that do not fit.
     """
     kind = architecture.type
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind not in CONFIG_MAPPING:
-        hint = did_you_mean(kind, sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
+    if kind not in CAUSAL_TYPES or kind not in CONFIG_MAPPING:
+        hint = did_you_mean(kind, sorted(CAUSAL_TYPES))
         raise RecipeError(
             f"architecture.type: transformers has no causal model {kind!r}{hint[:300]}"
         )

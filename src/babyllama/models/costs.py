@@ -12,15 +12,24 @@ def forward_flops_per_token(model: PreTrainedModel, positions: int) -> float:
     """Multiply-adds counted as two, for one token in a sequence of `positions`.
 
     Two for every parameter that multiplies (Kaplan et al. 2020, arXiv 2001.08361, table 1): the
-    look-up of an embedding is free, unless it is tied and so serves as the head. To it come the
-    products of attention, 4 x width x positions a layer, not halved for causality.
+    look-up of an embedding is free, unless it is tied and so serves as the head. Of experts those
+    count that a token is sent to. To it come the products of attention, 4 x width x positions a
+    layer, not halved for causality.
     """
+    config: Any = model.config
     lookups = [m for m in model.modules() if isinstance(m, torch.nn.Embedding)]
     looked_up = {id(m.weight) for m in lookups} - {id(model.get_output_embeddings().weight)}
-    multiplied = sum(p.numel() for p in model.parameters() if p.ndim > 1 and id(p) not in looked_up)
-    config: Any = model.config
+    matrices = (p for p in model.parameters() if p.ndim > 1 and id(p) not in looked_up)
+    multiplied = sum(_used(p, config) for p in matrices)
     attention = 4 * config.num_hidden_layers * config.hidden_size * positions
     return float(2 * multiplied + attention)
+
+
+def _used(weight: torch.nn.Parameter, config: Any) -> int:
+    """Numbers of a matrix, or of the batch of them that experts are, that one token meets."""
+    batched = weight.ndim == 3 and len(weight) == getattr(config, "num_experts", None)
+    experts = getattr(config, "num_experts_per_tok", 1) if batched else len(weight)
+    return weight[0].numel() * experts
 
 
 def training_flops_per_token(model: PreTrainedModel, positions: int) -> float:
@@ -34,6 +43,9 @@ def training_flops_per_token(model: PreTrainedModel, positions: int) -> float:
 # bf16, 88 and 112 without (LLaMA, GPT-2). For every score of plain attention 6 and 4, not 5.
 KEPT = {"bf16": 64, "fp32": 112}
 KEPT_SCORE = 6
+# Beside that, of experts (measured): of the routing, and of room for as many tokens as there are.
+KEPT_ROUTING = 16
+KEPT_ROOM = {"bf16": 42, "fp32": 84}
 
 
 def activation_bytes(
@@ -42,6 +54,9 @@ def activation_bytes(
     """What autograd keeps of one sequence from the forward pass to the backward pass."""
     config: Any = model.config
     kept = KEPT[precision] * config.hidden_size
+    if room := getattr(config, "capacity_factor", None):
+        more = min(room, config.num_experts) - 1
+        kept += (KEPT_ROUTING + KEPT_ROOM[precision] * more) * config.hidden_size
     if plain_attention:
         kept += KEPT_SCORE * getattr(config, "num_attention_heads", 0) * positions
     return float(positions * config.num_hidden_layers * kept)

@@ -3,8 +3,9 @@
 Folders of masked models and encoder-decoders are read too, by what their configuration says.
 """
 
-import hashlib
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
@@ -22,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
 from babyllama.models.architectures import CAUSAL
-from babyllama.store import file_digest
+from babyllama.store import VERIFIED, joint_digest, verify_stored
 from babyllama.tokens.tokenizer import load_tokenizer, reason_of, tokenizer_rules
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
@@ -32,6 +33,9 @@ READERS: dict[Kind, Any] = {
     "masked": AutoModelForMaskedLM,
     "encoder-decoder": AutoModelForSeq2SeqLM,
 }
+BY_WORDS = "by-words"
+"""The folder, in a model's, of the models that it was along its training."""
+_WORDS = re.compile(r"words-(\d+)")
 
 
 def save_model(model: PreTrainedModel, tokenizer: Path, folder: Path) -> None:
@@ -52,10 +56,11 @@ def load_model(folder: Path, kind: Kind = "causal") -> PreTrainedModel:
 
     Raises:
         RecipeError: the folder is missing, or its model is of another kind.
-        CorruptDataError: it holds no model that transformers can read, or not all of one.
+        CorruptDataError: it holds no model that transformers can read, or not all of one; or it is
+            one of a store, and is not what was made.
     """
-    if not folder.is_dir():
-        raise RecipeError(f"model folder {folder} does not exist: check the path")
+    _check_exists(folder)
+    verify_stored(folder)
     disable_progress_bar()
     try:
         found, (model, report) = _read_model(folder, kind)
@@ -109,8 +114,7 @@ def _kind(config: Any) -> Kind:
 
 def load_config(folder: Path) -> Any:
     """The configuration of a model folder alone."""
-    if not folder.is_dir():
-        raise RecipeError(f"model folder {folder} does not exist: check the path")
+    _check_exists(folder)
     try:
         return AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
@@ -161,8 +165,35 @@ def check_tokenizer_stays(name: str, config: Any, tokenizer: Path) -> None:
 
 def folder_digest(folder: Path) -> str:
     """One digest over a checkpoint's configuration and weights."""
+    _check_exists(folder)
+    found = sorted(path for path in folder.iterdir() if path.name != VERIFIED)
+    files = [path for path in found if path.suffix in {".json", ".safetensors"}]
+    return joint_digest(files)
+
+
+def check_folders(folders: Sequence[Path]) -> None:
+    """Refuse a list of models that cannot be meant.
+
+    Raises:
+        RecipeError: a folder that is missing or named twice.
+    """
+    for folder in folders:
+        _check_exists(folder)
+        if folders.count(folder) > 1:
+            raise RecipeError(f"model {folder} is named twice: name it once")
+
+
+def _check_exists(folder: Path) -> None:
     if not folder.is_dir():
         raise RecipeError(f"model folder {folder} does not exist: check the path")
-    files = [p for p in sorted(folder.iterdir()) if p.suffix in {".json", ".safetensors"}]
-    lines = [f"{path.name} {file_digest(path)}" for path in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def words_folder(model: Path, words: int) -> Path:
+    """Where a model's folder has what it was when it had seen a number of words."""
+    return model / BY_WORDS / f"words-{words}"
+
+
+def saved_by_words(model: Path) -> dict[int, Path]:
+    """Words seen -> folder of each model that `training.save_at_words` kept, rising."""
+    names = [(path, _WORDS.fullmatch(path.name)) for path in (model / BY_WORDS).glob("*")]
+    return dict(sorted((int(name[1]), path) for path, name in names if name))

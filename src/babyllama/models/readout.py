@@ -11,6 +11,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from babyllama.models.attention import takes_truth_values
+from babyllama.models.waits import nothing_asked
 
 # Logits of a chunk: a million in float32 are 4 MiB on a CPU, more where kernels are wider.
 CHUNK_LOGITS = {"cpu": 1 << 20, "cuda": 1 << 26}
@@ -99,10 +100,14 @@ def read_out(
         given["position_ids"] = positions
     if ancestors is not None:
         given["attention_mask"] = _mask(model, ancestors)
-    if not has_linear_head(model):
-        logits = model(input_ids=input_ids, use_cache=False, **given).logits
-        return Readout(logits.flatten(0, 1))
-    hidden = model.base_model(input_ids=input_ids, use_cache=False, **given).last_hidden_state
+    linear = has_linear_head(model)
+    with nothing_asked():
+        output = (model.base_model if linear else model)(
+            input_ids=input_ids, use_cache=False, **given
+        )
+    if not linear:
+        return Readout(output.logits.flatten(0, 1))
+    hidden = output.last_hidden_state
     head = model.get_output_embeddings()
     return Readout(hidden.flatten(0, 1), head.weight, head.bias)
 

@@ -10,9 +10,11 @@ mostly too wide.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from babyllama.evaluation.comparing.answers import obstacle, paired_difference
-from babyllama.evaluation.statistics import Paired
+from babyllama.evaluation.comparing.controls import held_against
+from babyllama.evaluation.statistics import UNDECIDED, Paired, reading
 from babyllama.report.results import ENSEMBLE, Model, Results, Score
 from babyllama.report.tables import Table, accuracy, decimals
 
@@ -53,14 +55,13 @@ class Comparison:
     @property
     def reading(self) -> str:
         """What the interval allows to be said: higher, lower, or not told apart."""
-        low, high = self.interval
-        return "higher" if low > 0 else "lower" if high < 0 else "not told apart"
+        return reading(*self.interval)
 
 
 def control_of(model: Model, results: Results) -> Model | None:
     """Find the control that a distilled model is held against: its twin, else the first one."""
     controls = [other for other in results.models if other.role == "control"]
-    return next((other for other in controls if _twins(model, other)), next(iter(controls), None))
+    return held_against(controls, partial(_twins, model))
 
 
 def _twins(model: Model, other: Model) -> bool:
@@ -210,7 +211,7 @@ def _difference(found: Comparison) -> str:
         f"{points(found.difference)} points, 95 % interval {points(low)} to {points(high)} "
         f"({'paired bootstrap' if found.paired else 'independent standard errors'}), "
     )
-    if found.reading == "not told apart":
+    if found.reading == UNDECIDED:
         return start + "which includes zero: this run does not tell the two apart."
     return start + f"which excludes zero: the distilled model scores {found.reading}."
 

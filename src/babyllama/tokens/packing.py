@@ -83,26 +83,36 @@ def read_packed(folder: Path, split: str) -> Packed:
     """Map a split that `pack` wrote.
 
     Raises:
-        CorruptDataError: the split is empty or unreadable, or its ids and offsets do not belong
-            together.
+        CorruptDataError: the split is empty or unreadable, or its ids, its offsets and what
+            `tokens.json` says of them do not belong together.
     """
     path = folder / f"{split}.bin"
     if path.is_file() and not path.stat().st_size:
         raise CorruptDataError(f"{path} is empty: the {split} split has no text")
     try:
         summary = json.loads((folder / "tokens.json").read_text("utf-8"))
-        ids: Ids = np.memmap(path, dtype=id_dtype(summary["vocabulary"]), mode="r")
+        vocabulary, sources = int(summary["vocabulary"]), [*summary[f"{split}_sources"].values()]
+        words, tokens = (sum(int(s[what]) for s in sources) for what in ("words", "tokens"))
+        ids: Ids = np.memmap(path, dtype=id_dtype(vocabulary), mode="r")
         offsets = np.load(folder / f"{split}.offsets.npy", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise CorruptDataError(f"{path} cannot be read ({error}): delete {folder}") from None
+    except Exception as error:  # what damaged JSON or a damaged array raises depends on where
+        reason = f"{type(error).__name__} {error}"
+        raise _damaged(path, f"cannot be read ({reason})") from None
+    if len(ids) != tokens:
+        raise _damaged(path, f"holds {len(ids)} ids, tokens.json says {tokens}")
     if not _covers(offsets, len(ids)):
-        raise CorruptDataError(f"{path}: offsets do not match its {len(ids)} ids: delete {folder}")
-    words = sum(int(source["words"]) for source in summary[f"{split}_sources"].values())
+        raise _damaged(path, f"does not match its offsets, which are to rise from 0 to {len(ids)}")
+    if (highest := int(ids.max())) >= vocabulary:
+        raise _damaged(path, f"holds the id {highest}, the vocabulary has {vocabulary}")
     return Packed(ids, offsets, words)
+
+
+def _damaged(path: Path, what: str) -> CorruptDataError:
+    return CorruptDataError(f"{path} {what}: delete {path.parent} and run again")
 
 
 def _covers(offsets: npt.NDArray[np.int64], tokens: int) -> bool:
     """Whether offsets rise from 0 to the number of tokens."""
-    if not len(offsets) or (np.diff(offsets) < 0).any():
+    if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets):
         return False
-    return bool(offsets[0] == 0 and offsets[-1] == tokens)
+    return bool(offsets[0] == 0 and offsets[-1] == tokens and (np.diff(offsets) >= 0).all())

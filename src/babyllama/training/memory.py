@@ -14,8 +14,11 @@ from babyllama.recipe import Training
 OUT_OF_MEMORY = "out-of-memory"
 """Left in a training's folder where memory ran out."""
 
-# Logits of a micro-batch: 8 million in float32 are 32 MiB, a few times over.
-LOGITS_BUDGET = {"cpu": 1 << 23, "cuda": 1 << 28}
+# Logits of a micro-batch, which some architectures give in full: 32 million in float32 are 128 MiB.
+LOGITS_BUDGET = {"cpu": 1 << 25, "cuda": 1 << 28}
+# Bytes of activations where the free memory is not asked for: a CPU's changes from run to run, and
+# the micro-batch has to be the same in each. 2,048 tokens and more are as fast as they get there.
+ACTIVATIONS_BUDGET = 3 << 29
 # Up to so many positions plain attention is faster on a CPU than the fused kernel's backward.
 PLAIN_ATTENTION = 256
 # Bytes a parameter: gradient and two moments; beside them the weight, and its bf16 copy.
@@ -53,7 +56,9 @@ def micro_batch(
         return min(settings.batch_size, settings.micro_batch)
     budget = LOGITS_BUDGET.get(conditions.device.type, 1 << 26)
     fits = budget // (_vocabulary(model) * conditions.positions)
-    if free is not None:
+    if free is None:
+        fits = min(fits, int(ACTIVATIONS_BUDGET // _activation_bytes(model, conditions)))
+    else:
         taken = (TRAINED + BF16_COPY) * parameter_count(model)
         taken += _logits_bytes(model, conditions, settings.batch_size)
         left = USABLE * free - taken
@@ -66,13 +71,14 @@ def _power_of_two(number: int) -> int:
     return 1 << (number.bit_length() - 1) if number > 0 else 0
 
 
-def resumed_micro_batch(begun: int, now: int, *, asked: bool, ran_out: bool, name: str) -> int:
-    """That of the checkpoint, which dropout's masks depend on; less only where memory ran out.
+def resumed_micro_batch(begun: int, now: int, *, asked: bool, forced: bool, name: str) -> int:
+    """That of the checkpoint, which dropout's masks depend on; less only where it has to be.
 
-    `now` is what the training would take if it began today, `asked` whether the recipe says so.
+    `now` is what the training would take if it began today, `asked` whether the recipe says so,
+    `forced` whether memory ran out, or there are more processes than micro-batches.
     """
     key = f"models.{name}.training.micro_batch"
-    if ran_out and now < begun:
+    if forced and now < begun:
         warnings.warn(
             f"{key}: {now} sequences a forward pass from here on, {begun} before; if the model has"
             " dropout, it draws other masks than it would have",
@@ -88,7 +94,10 @@ def resumed_micro_batch(begun: int, now: int, *, asked: bool, ran_out: bool, nam
 def out_of_memory(name: str, sequences: int) -> BabyllamaError:
     """What to tell of a model whose training ran out of memory."""
     key = f"models.{name}.training.micro_batch"
-    remedy = f"set {key} below that, then run the same command again"
+    remedy = (
+        f"set {key} below that (gradients are then accumulated over more passes, the batch stays"
+        " what it is), and run the same command again"
+    )
     if sequences == 1:
         remedy = f"{key} is at its least, so take a smaller model or a shorter tokens.chunk_length"
     return BabyllamaError(

@@ -40,7 +40,8 @@ class CrossEntropy(nn.Module):
             counts=counts,
             kernel=self.kernel,
         )
-        return terms.loss, {"cross_entropy": terms.cross_entropy}
+        parts = {"cross_entropy": terms.cross_entropy}
+        return _with_auxiliary(self.model, batch, counts, terms.loss, parts)
 
 
 class Distilled(nn.Module):
@@ -70,7 +71,24 @@ class Distilled(nn.Module):
             teacher_weights=self.loss.teacher_weights,
             kernel=self.kernel,
         )
-        return terms.loss, {"cross_entropy": terms.cross_entropy, "kl": terms.kl}
+        parts = {"cross_entropy": terms.cross_entropy, "kl": terms.kl}
+        return _with_auxiliary(self.model, batch, counts, terms.loss, parts)
+
+
+def _with_auxiliary(
+    model: PreTrainedModel, batch: Batch, counts: Counts, loss: Tensor, parts: Parts
+) -> tuple[Tensor, Parts]:
+    """Add what a model with experts asks for in training, as it is added: `load_balance`.
+
+    It is a mean over the tokens of a micro-batch, so it counts by its part of the step's tokens,
+    which is that of its sequences: all have one length.
+    """
+    take = getattr(model, "auxiliary_loss", None)
+    asked: Tensor | None = take() if take else None
+    if asked is None:
+        return loss, parts
+    asked = asked * (len(batch.input_ids) / counts.sequences)
+    return loss + asked, {**parts, "load_balance": asked.detach()}
 
 
 Objective = CrossEntropy | Distilled

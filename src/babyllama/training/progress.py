@@ -24,7 +24,9 @@ class Progress:
         done: int = 0,
         *,
         unit: str = "step",
+        shown: bool = True,
     ) -> None:
+        self.shown = shown
         self.label = label
         self.unit = unit
         self.total = total_steps
@@ -45,6 +47,8 @@ class Progress:
 
     def update(self, step: int, loss: float | None = None) -> None:
         """Tell about a finished step, if it is time to."""
+        if not self.shown:
+            return
         now = time.monotonic()
         wait = 0.2 if self.live else SECONDS_BETWEEN_LINES
         if now - self.printed < wait and step < self.total:
@@ -62,7 +66,7 @@ class Progress:
 
     def close(self) -> None:
         """Clear the rewritten line."""
-        if self.live:
+        if self.live and self.shown:
             sys.stderr.write("\r\x1b[K")
 
 

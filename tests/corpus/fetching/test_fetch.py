@@ -7,80 +7,27 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from babyllama.corpus.fetching.download import Patience
 from babyllama.corpus.fetching.fetch import LOCK, fetch, fetch_entry
-from babyllama.corpus.fetching.registry import Archive, Entry
+from babyllama.corpus.fetching.registry import Archive
 from babyllama.corpus.sources import find_files
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
-from corpus.fetching.webserver import Answer, Site, serving
-
-TRAIN = {"data/train/a.train": "one\r\ntwo é\n".encode(), "data/train/b.train": b"three\n"}
-DEV = {"data/dev/a.dev": b"four\n"}
-UNPACKED = {name.removeprefix("data/"): content for name, content in (TRAIN | DEV).items()}
-
-
-def make_zip(path: Path, files: dict[str, bytes], *, year: int = 2023) -> bytes:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            info = zipfile.ZipInfo(name, (year, 1, 1, 0, 0, 0))
-            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
-    return path.read_bytes()
-
-
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def body(tmp_path: Path) -> bytes:
-    return make_zip(tmp_path / "official.zip", TRAIN | DEV | {"data/README.md": b"more"})
-
-
-def known(*archives: Archive, **more: Any) -> Entry:
-    texts = dict.fromkeys(("about", "licence", "citation"), "words")
-    texts |= {"page": "https://data.example/", "use": "corpus.path={folder}/train"}
-    return Entry(name="tiny", archives=list(archives), **texts, **more)
-
-
-def both(url: str, **more: Any) -> Archive:
-    return Archive(name="tiny.zip", url=url, keep={"train": "train", "dev": "dev"}, **more)
-
-
-def brought(entry: Entry, folder: Path, **options: Any) -> list[str]:
-    """Fetch with little patience; the lines that it said."""
-    said: list[str] = []
-    patience = Patience(pause=0.001, tries=2)
-    place = fetch_entry(entry, folder, say=said.append, patience=patience, loopback=True, **options)
-    assert place == folder / "tiny"
-    return said
-
-
-def failure(entry: Entry, folder: Path, **options: Any) -> BabyllamaError:
-    """The error of a fetch: one line, and nothing under the final name."""
-    with pytest.raises(BabyllamaError) as caught:
-        brought(entry, folder, **options)
-    assert not (folder / "tiny").exists()
-    assert "\n" not in str(caught.value)
-    return caught.value
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
-def visible(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+from corpus.fetching.fetched import (
+    DEV,
+    TRAIN,
+    UNPACKED,
+    both,
+    brought,
+    contents,
+    failure,
+    known,
+    make_zip,
+    visible,
+)
+from corpus.fetching.webserver import Answer, Site
 
 
 def test_a_name_becomes_a_folder_that_a_corpus_can_be_read_from(
@@ -96,104 +43,6 @@ def test_a_name_becomes_a_folder_that_a_corpus_can_be_read_from(
     found = find_files(tmp_path / "data/tiny/train")
     assert [name for name, _ in found.train] == ["a", "b"]
     assert [name for name, _ in found.dev] == ["a"]
-
-
-def test_the_lock_names_every_archive_and_file(site: Site, body: bytes, tmp_path: Path) -> None:
-    archive = both(site.put("/a", Answer(body=body)))
-    brought(known(archive), tmp_path / "data", lock=tmp_path / "locks/one.json")
-    lock = json.loads((tmp_path / "locks/one.json").read_text("utf-8"))
-    assert lock["tiny"]["archives"]["tiny.zip"] == {
-        "url": archive.url,
-        "bytes": len(body),
-        "sha256": hashlib.sha256(body).hexdigest(),
-    }
-    assert {name: file["sha256"] for name, file in lock["tiny"]["files"].items()} == {
-        name: hashlib.sha256(content).hexdigest() for name, content in UNPACKED.items()
-    }
-    assert visible(tmp_path / "data") == ["tiny"]
-
-
-def test_a_second_fetch_asks_nobody(site: Site, body: bytes, tmp_path: Path) -> None:
-    entry = known(both(site.put("/a", Answer(body=body))))
-    brought(entry, tmp_path / "data")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
-    site.asked.clear()
-    assert "complete" in " ".join(brought(entry, tmp_path / "data"))
-    assert site.asked == []
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
-
-
-@pytest.mark.parametrize("change", ["edit", "add", "remove"])
-def test_what_differs_from_the_lock_is_told_not_mended(
-    site: Site, body: bytes, tmp_path: Path, change: str
-) -> None:
-    entry = known(both(site.put("/a", Answer(body=body))))
-    brought(entry, tmp_path / "data")
-    file = tmp_path / "data/tiny/train/b.train"
-    if change == "remove":
-        file.unlink()
-    else:
-        (file if change == "edit" else file.with_name("c.train")).write_text("other")
-    with pytest.raises(CorruptDataError, match=r"train/[bc]\.train of tiny differs from .*delete"):
-        brought(entry, tmp_path / "data")
-
-
-def test_a_folder_that_the_lock_does_not_know_is_left_alone(
-    site: Site, body: bytes, tmp_path: Path
-) -> None:
-    (tmp_path / "data/tiny").mkdir(parents=True)
-    entry = known(both(site.put("/a", Answer(body=body))))
-    brought(entry, tmp_path / "data")  # it was empty
-    (tmp_path / "data" / LOCK).unlink()
-    with pytest.raises(BabyllamaError, match="move it away"):
-        brought(entry, tmp_path / "data")
-    assert contents(tmp_path / "data/tiny") == UNPACKED
-
-
-def test_other_bytes_than_the_first_time_are_refused(
-    site: Site, body: bytes, tmp_path: Path
-) -> None:
-    brought(known(both(site.put("/a", Answer(body=body)))), tmp_path / "data")
-    lock = tmp_path / "data" / LOCK
-    before = lock.read_bytes()
-    other = make_zip(tmp_path / "other.zip", TRAIN | {"data/dev/a.dev": b"five\n"})
-    entry = known(both(site.put("/b", Answer(body=other))))
-    error = failure(entry, tmp_path / "other", lock=lock)
-    assert isinstance(error, CorruptDataError)
-    assert "tiny.zip of tiny differs" in str(error)
-    assert f"delete tiny from {lock}" in str(error)
-    assert lock.read_bytes() == before
-    assert not (tmp_path / "other").exists()
-
-
-def test_an_archive_that_is_packed_anew_is_known_by_its_files(
-    site: Site, body: bytes, tmp_path: Path
-) -> None:
-    again = make_zip(tmp_path / "again.zip", TRAIN | DEV, year=2024)
-    url = site.put("/a", Answer(body=body), Answer(body=again))
-    entry, lock = known(both(url, generated=True)), tmp_path / "lock.json"
-    brought(entry, tmp_path / "1", lock=lock)
-    brought(entry, tmp_path / "2", lock=lock)
-    assert json.loads(lock.read_text("utf-8"))["tiny"]["archives"] == {}
-    assert contents(tmp_path / "2/tiny") == UNPACKED
-
-
-def test_what_the_lock_knows_of_an_archive_outlives_a_fetch_without_it(
-    site: Site, body: bytes, tmp_path: Path
-) -> None:
-    entry, lock = known(both(site.put("/a", Answer(body=body)))), tmp_path / "lock.json"
-    brought(entry, tmp_path / "1", lock=lock)
-    before = lock.read_bytes()
-    brought(entry, tmp_path / "2", lock=lock, source=tmp_path / "1/tiny")
-    assert lock.read_bytes() == before
-
-
-def test_a_lock_that_is_none_is_told(tmp_path: Path) -> None:
-    for text in ("{", "[]", '{"tiny": {}}', '{"tiny": 3}'):
-        (tmp_path / "lock.json").write_text(text)
-        error = failure(known(both("")), tmp_path / "data", lock=tmp_path / "lock.json")
-        assert isinstance(error, CorruptDataError)
-        assert "not a lock file" in str(error)
 
 
 def test_published_counts_are_compared(site: Site, body: bytes, tmp_path: Path) -> None:
@@ -410,6 +259,6 @@ def test_paths_that_cannot_be_meant_are_told(tmp_path: Path) -> None:
         brought(entry, tmp_path / "data", source=tmp_path / "nothing")
     with pytest.raises(RecipeError, match="is a file: expected a folder"):
         brought(entry, tmp_path / "file")
-    with pytest.raises(RecipeError, match="did you mean blimp"):
+    with pytest.raises(RecipeError, match="did you mean 'blimp'"):
         fetch("blimpp", tmp_path / "data", say=print)
     assert visible(tmp_path) == ["file"]

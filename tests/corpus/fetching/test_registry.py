@@ -75,7 +75,7 @@ def test_every_address_has_its_source_in_a_comment() -> None:
 
 
 def test_a_name_that_is_nearly_right_is_suggested() -> None:
-    with pytest.raises(RecipeError, match="did you mean blimp"):
+    with pytest.raises(RecipeError, match="did you mean 'blimp'"):
         entry("blimpp")
     with pytest.raises(RecipeError, match="babylm-2023-strict-small, babylm-2023-strict, "):
         describe("xyz")

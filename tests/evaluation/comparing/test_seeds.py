@@ -14,10 +14,10 @@ from scipy import stats
 
 from babyllama.errors import BabyllamaError, RecipeError
 from babyllama.evaluation.comparing.comparison_tables import seed_blocks
+from babyllama.evaluation.comparing.controls import controls
 from babyllama.evaluation.comparing.seeds import (
     SeedStudy,
     Spread,
-    controls,
     study_seeds,
     to_json,
 )

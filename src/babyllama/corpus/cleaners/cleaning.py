@@ -23,7 +23,6 @@ What the rules do for a source, in one line each:
 rule: it looks up which lines hold what a rule needs (see `rules.needs`) and leaves the others.
 """
 
-import difflib
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,7 +33,7 @@ from types import MappingProxyType
 from babyllama.corpus.cleaners import books, captions, markup, rules, transcripts
 from babyllama.corpus.cleaners.effects import Change, Effect, effect_of
 from babyllama.corpus.cleaners.rules import NEEDS, Rule
-from babyllama.errors import RecipeError
+from babyllama.errors import RecipeError, did_you_mean
 
 PASSES = 8
 """A line that still changes after so many passes is not text (or is out to stall us): dropped."""
@@ -301,9 +300,8 @@ def own_cleaner(
         RecipeError: an expression or a replacement that is none, or a `base` that is not known.
     """
     if base not in CLEANERS:
-        close = difflib.get_close_matches(base, CLEANERS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"expected {', '.join(CLEANERS)}"
-        raise RecipeError(f"{name}: there is no cleaner {base!r} to build on; {hint}")
+        hint = did_you_mean(base, CLEANERS)
+        raise RecipeError(f"{name}: there is no cleaner {base!r} to build on{hint}")
     own = (
         *(_line_dropper(_expression(name, text)) for text in drop_lines),
         *(_replacer(name, _expression(name, text), "") for text in drop),

@@ -297,7 +297,7 @@ def _validator(response: HTTPResponse) -> str:
 def _read_json(path: Path) -> dict[str, str]:
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

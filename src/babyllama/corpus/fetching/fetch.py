@@ -260,7 +260,7 @@ def _read_lock(lock: Path) -> dict[str, dict[str, Files]]:
     try:
         found = json.loads(lock.read_text("utf-8"))
         return {name: {part: entry[part] for part in PARTS} for name, entry in found.items()}
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise CorruptDataError(
             f"{lock} is not a lock file of fetch: restore it, or delete it to begin a new one"
         ) from error

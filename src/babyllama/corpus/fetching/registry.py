@@ -1,6 +1,5 @@
 """What can be fetched: official addresses and what is known of the files, from `registry.yaml`."""
 
-import difflib
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from babyllama.errors import RecipeError
+from babyllama.errors import RecipeError, did_you_mean
 
 DIGEST = r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}|git:[0-9a-f]{40})$"
 _DIGESTS = {"sha256": "sha256", "md5": "md5", "git": "git blob id"}
@@ -67,9 +66,7 @@ def entry(name: str) -> Entry:
     """
     entries = _entries()
     if name not in entries:
-        close = difflib.get_close_matches(name, entries, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(entries)}"
-        raise RecipeError(f"nothing to fetch is called {name!r}: {hint}")
+        raise RecipeError(f"nothing to fetch is called {name!r}{did_you_mean(name, entries)}")
     return entries[name]
 
 

@@ -19,9 +19,9 @@ def read_header(folder: Path) -> dict[str, Any]:
         CorruptDataError: there is none that can be read, or it is of another format.
     """
     try:
-        header = json.loads((folder / HEADER).read_text("utf-8"))
+        header = dict(json.loads((folder / HEADER).read_text("utf-8")))
         found = header["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptDataError(
             f"{folder} has no readable {HEADER} ({error}): delete it and run again"
         ) from None
@@ -30,7 +30,7 @@ def read_header(folder: Path) -> dict[str, Any]:
             f"{folder} is a cache of format {found}, this program reads {FORMAT}: delete it and"
             " run again"
         )
-    return dict(header)
+    return header
 
 
 def check_header(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from babyllama.distillation.caching.codes import Records
 from babyllama.distillation.caching.grid import Grid
+from babyllama.errors import CorruptDataError
 from babyllama.store import file_digest, sync_path, write_text
 from babyllama.tokens.batches import Split
 
@@ -49,11 +50,23 @@ class Shards:
     """All records of a cache, by split and row."""
 
     def __init__(self, folder: Path, grid: Grid, dtype: np.dtype[Any]) -> None:
+        """Map the files of a grid.
+
+        Raises:
+            CorruptDataError: one is missing, or has another length than its rows take.
+        """
         self.grid = grid
         self.dtype = dtype
         self.maps: dict[Split, list[mmap.mmap]] = {"train": [], "dev": []}
         for shard in grid.shards():
-            with (folder / shard.name).open("rb") as handle:
+            path, size = folder / shard.name, shard.rows * dtype.itemsize
+            found = path.stat().st_size if path.is_file() else 0
+            if found != size:
+                raise CorruptDataError(
+                    f"{path} has {found} bytes, its {shard.rows} rows take {size}: delete"
+                    f" {folder} and run again"
+                )
+            with path.open("rb") as handle:
                 mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
             self.maps[shard.split].append(mapped)
 

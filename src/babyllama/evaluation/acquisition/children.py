@@ -17,7 +17,7 @@ from rich.text import Text
 from torch.nn import Module
 
 from babyllama.devices import pick_device, prepare_torch
-from babyllama.evaluation.acquisition.files import files_digest, model_digests
+from babyllama.evaluation.acquisition.files import model_digests
 from babyllama.evaluation.acquisition.regression import (
     PERMUTATIONS,
     Vector,
@@ -33,6 +33,7 @@ from babyllama.evaluation.statistics import interval
 from babyllama.evaluation.surprisal import Alignment
 from babyllama.models.folders import load_model
 from babyllama.recipe import Prefix
+from babyllama.store import joint_digest
 from babyllama.tokens.tokenizer import load_tokenizer
 
 GROUPS = ("overall", *CATEGORIES)
@@ -209,7 +210,7 @@ def acquisition(
         prefix=prefix,
         alignment=alignment,
         seed=seed,
-        data_digest=files_digest([words_file, utterances_file]),
+        data_digest=joint_digest([words_file, utterances_file]),
         fits=fits,
         model_digests=digests,
     )

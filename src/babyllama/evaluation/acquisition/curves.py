@@ -11,7 +11,6 @@ the model has tokens.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -34,36 +33,35 @@ from babyllama.evaluation.acquisition.contexts import (
     read_contexts,
     read_curves,
 )
-from babyllama.evaluation.acquisition.files import files_digest, model_digests
+from babyllama.evaluation.acquisition.files import model_digests
 from babyllama.evaluation.acquisition.sigmoids import PARAMETERS, child_age, model_age
 from babyllama.evaluation.scoring import prefix_ids
 from babyllama.evaluation.surprisal import surprisals
 from babyllama.models.architectures import longest_input
-from babyllama.models.folders import load_model
+from babyllama.models.folders import load_model, saved_by_words
 from babyllama.recipe import Prefix
+from babyllama.store import joint_digest
 from babyllama.tokens.tokenizer import load_tokenizer
 
 RULES = ("babylm-2025", "mean-bits")
 PIPELINE_CHANCE = math.log2(300_000)
 LEAST = 3
 """Words that a correlation needs."""
-_NAME = re.compile(r"words-(\d+)")
 
 
 def checkpoints(folder: Path) -> dict[int, Path]:
-    """Words seen -> the model of that moment, rising, as training saves them.
+    """Words seen -> the model of that moment, rising: enough of them for a curve.
 
     Raises:
-        RecipeError: no such folder, or too few of them for a curve.
+        RecipeError: no such folder, or too few of them.
     """
-    names = [(path, _NAME.fullmatch(path.name)) for path in folder.glob("by-words/*")]
-    found = {int(name[1]): path for path, name in names if name}
+    found = saved_by_words(folder)
     if len(found) < PARAMETERS:
         raise RecipeError(
             f"{folder} holds {len(found)} models as by-words/words-N, and a curve needs at least"
             f" {PARAMETERS}: train it with training.save_at_words=babylm"
         )
-    return dict(sorted(found.items()))
+    return found
 
 
 @dataclass(frozen=True)
@@ -209,7 +207,7 @@ def acquisition_curves(
             ages[model, rule] = Ages(model=known, children=children)
     return Curves(
         prefix=prefix,
-        data_digest=files_digest([contexts_file, curves_file]),
+        data_digest=joint_digest([contexts_file, curves_file]),
         contexts={word: len(listed) for word, listed in contexts.items()},
         ages=ages,
         seen={model: [*moments] for model, moments in saved.items()},

@@ -1,7 +1,6 @@
 """What the room reads: CSV and JSON, with errors that name the line and the remedy, and models."""
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from babyllama.errors import CorruptDataError, RecipeError
-from babyllama.models.folders import folder_digest
-from babyllama.store import file_digest
+from babyllama.evaluation.lines import read_text
+from babyllama.models.folders import check_folders, folder_digest
 
 Row = Mapping[str, str]
 
@@ -80,28 +79,17 @@ def read_json(file: Path) -> Any:
         raise CorruptDataError(f"{file} is not JSON: {error}") from None
 
 
-def files_digest(files: Sequence[Path]) -> str:
-    """One sha256 over several files, in the order given."""
-    lines = [f"{file.name} {file_digest(file)}" for file in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
 def model_digests(folders: Sequence[Path]) -> dict[str, str]:
     """Model -> one digest over its configuration and weights.
 
     Raises:
         RecipeError: a folder that is missing or named twice.
     """
-    for folder in folders:
-        if folders.count(folder) > 1:
-            raise RecipeError(f"model {folder} is named twice: name it once")
+    check_folders(folders)
     return {str(folder): folder_digest(folder) for folder in folders}
 
 
 def _text(file: Path) -> str:
     if not file.is_file():
         raise RecipeError(f"{file} is no file: check the path")
-    try:
-        return file.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorruptDataError(f"{file} is not UTF-8 at byte {error.start}: mend it") from None
+    return read_text(file)

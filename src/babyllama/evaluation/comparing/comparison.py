@@ -127,10 +127,7 @@ class Row:
     @property
     def verdict(self) -> str:
         """Higher or lower where the interval excludes zero, and whether Holm's p stands by it."""
-        reading = self.found.reading
-        if reading != "not told apart" and self.p_holm >= 1 - LEVEL:
-            return f"{reading}, but not after Holm's correction"
-        return reading
+        return self.found.verdict(self.p_holm)
 
 
 @dataclass(frozen=True, kw_only=True)

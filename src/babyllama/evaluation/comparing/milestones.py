@@ -14,6 +14,7 @@ from babyllama.evaluation.comparing.comparison import (
     validation_subset,
     weights_in,
 )
+from babyllama.models.folders import words_folder
 
 VALIDATION = Path("_validation", "validation.json")
 
@@ -30,7 +31,7 @@ class Milestone(Side):
     @property
     def folder(self) -> Path:
         """The checkpoint as a model folder."""
-        return self.run.path / "models" / self.model / "by-words" / f"words-{self.words}"
+        return words_folder(self.run.path / "models" / self.model, self.words)
 
     @property
     def scored_in(self) -> Path:

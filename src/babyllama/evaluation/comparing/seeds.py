@@ -14,7 +14,8 @@ from typing import Any
 from babyllama.errors import BabyllamaError, RecipeError
 from babyllama.evaluation.comparing.answers import unlike
 from babyllama.evaluation.comparing.comparison import Over, Run, Side, open_runs
-from babyllama.evaluation.statistics import LEVEL, MeanOverSeeds, holm, mean_over_seeds, over_seeds
+from babyllama.evaluation.comparing.controls import controls
+from babyllama.evaluation.statistics import MeanOverSeeds, holm, mean_over_seeds, over_seeds
 from babyllama.recipe import Recipe
 from babyllama.resolve import load_recipe
 from babyllama.schema import flatten
@@ -51,10 +52,7 @@ class Difference:
     @property
     def verdict(self) -> str:
         """Higher or lower where the interval excludes zero, and whether Holm's p stands by it."""
-        reading = self.found.reading
-        if reading != "not told apart" and self.p_holm >= 1 - LEVEL:
-            return f"{reading}, but not after Holm's correction"
-        return reading
+        return self.found.verdict(self.p_holm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,27 +102,6 @@ def study_seeds(
 
 Values = Sequence[tuple[Path, float]]
 """Run by run: the artifact that a value is of, and the value."""
-
-
-def controls(recipe: Recipe) -> dict[str, str]:
-    """Distilled model -> the model that it is held against: its twin, else the first control.
-
-    A control is trained without teachers and teaches nobody.
-    """
-    models = recipe.models
-    taught = {teacher for model in models.values() for teacher in model.teachers}
-    plain = {
-        name: model
-        for name, model in models.items()
-        if model.training and not model.teachers and name not in taught
-    }
-    found = {}
-    for name, model in models.items():
-        made = (model.architecture, model.training)
-        twins = [n for n, other in plain.items() if (other.architecture, other.training) == made]
-        if model.teachers and plain:
-            found[name] = [*twins, *plain][0]
-    return found
 
 
 def _check_one_recipe(runs: Sequence[Run], recipes: Sequence[Recipe]) -> None:

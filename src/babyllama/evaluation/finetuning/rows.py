@@ -1,12 +1,12 @@
 """The rows of a task's file, each with the place that an error names."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from babyllama.errors import CorruptDataError
+from babyllama.evaluation.lines import json_lines, numbered_lines
 
 Form = Literal["json", "table", "cola"]
 """JSON lines; tab-separated with a head line; tab-separated with CoLA's columns."""
@@ -62,26 +62,8 @@ def read_rows(path: Path, form: Form) -> list[Row]:
     return rows
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, numbered from 1.
-
-    Not `splitlines`: a text may hold U+2028, which is no end of a line here.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorruptDataError(f"{path} is not UTF-8 at byte {error.start}: mend it") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, line.removesuffix("\r")
-
-
 def _json_rows(path: Path) -> Iterator[Row]:
-    for number, line in _lines(path):
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise CorruptDataError(f"{path}, line {number} is not JSON: {error}") from None
+    for number, values in json_lines(path):
         if not isinstance(values, dict):
             raise CorruptDataError(f"{path}, line {number} is not a JSON object: one item a line")
         yield Row(path, number, values)
@@ -89,7 +71,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 def _table_rows(path: Path, form: Form) -> Iterator[Row]:
     """Quotation marks are text: the releases of CoLA, SST-2 and QNLI quote nothing."""
-    lines = _lines(path)
+    lines = numbered_lines(path)
     columns = COLA_COLUMNS if form == "cola" else tuple(next(lines, (0, ""))[1].split("\t"))
     for number, line in lines:
         cells = line.split("\t")

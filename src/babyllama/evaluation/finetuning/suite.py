@@ -21,7 +21,7 @@ from babyllama.evaluation.finetuning.job import Choices, Job, Subject
 from babyllama.evaluation.finetuning.presets import preset
 from babyllama.evaluation.finetuning.results import METRICS, Finetuning, NotRun, Result
 from babyllama.evaluation.finetuning.tasks import TASKS, Task
-from babyllama.models.folders import folder_digest
+from babyllama.models.folders import check_folders, folder_digest
 from babyllama.store import write_json
 from babyllama.tokens.tokenizer import load_tokenizer
 from babyllama.training.health import StopRequest
@@ -99,11 +99,7 @@ def check_complete(found: Finetuning) -> None:
 
 
 def _check(folders: Sequence[Path], out: Path, choices: Choices) -> None:
-    for folder in folders:
-        if not folder.is_dir():
-            raise RecipeError(f"model folder {folder} does not exist: check the path")
-        if folders.count(folder) > 1:
-            raise RecipeError(f"model {folder} is named twice: name it once")
+    check_folders(folders)
     if len(set(choices.seeds)) < len(choices.seeds):
         raise RecipeError(f"--seeds {choices.seeds}: one is named twice: name it once")
     if out.exists() and not out.is_dir():

@@ -15,8 +15,9 @@ from babyllama.recipe import Architecture, Distillation, Training
 from babyllama.seeds import generator
 from babyllama.tokens.batches import ChunkOrder, validation_batches
 from babyllama.training.health import StopRequest
+from babyllama.training.job import Job
 from babyllama.training.ledger import Ledger
-from babyllama.training.trainer import Job, train
+from babyllama.training.trainer import train
 
 VOCABULARY = 300
 CHUNK = 12
