@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint bench
+.PHONY: demo test test-all fuzz lint bench
 
 demo: .venv/installed
 	$(BIN)/babyllama run demo
@@ -11,6 +11,10 @@ test: .venv/compared
 
 test-all: .venv/compared
 	$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
+
+# Many random inputs a test, for hours; docs/reliability.md says what came of it.
+fuzz: .venv/installed
+	FUZZ_INPUTS=$${FUZZ_INPUTS:-5000} $(BIN)/python -m pytest -q tests/fuzzing --hypothesis-show-statistics
 
 lint: .venv/installed
 	$(BIN)/ruff check .

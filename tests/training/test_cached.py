@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_jobs import CHUNK, assert_equal_weights, new_job, new_model, new_teachers, run
 
 from babyllama.distillation.caching.grid import Grid
 from babyllama.distillation.caching.source import CachedSignal
@@ -14,6 +13,7 @@ from babyllama.errors import StoppedError
 from babyllama.tokens.batches import Batch, ChunkOrder
 from babyllama.training.job import Job
 from small_cache import CPU, build, request, wish
+from tiny_jobs import CHUNK, assert_equal_weights, new_job, new_model, new_teachers, run
 
 
 @pytest.fixture(params=["hidden-fp16", "hidden-int8", "low-rank"])

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_jobs import new_model
 from torch import nn
 
 from babyllama.training.checkpoints import (
@@ -15,6 +14,7 @@ from babyllama.training.checkpoints import (
     save_checkpoint,
     weight_tensors,
 )
+from tiny_jobs import new_model
 
 
 def save(folder: Path, step: int) -> Path:

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_jobs import new_job, new_model, new_teachers
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -12,6 +11,7 @@ from babyllama.resolve import load_recipe
 from babyllama.tokens.batches import IGNORED, Batch, Counts, counts
 from babyllama.training.job import Job, make_objective
 from babyllama.training.objectives import Objective
+from tiny_jobs import new_job, new_model, new_teachers
 
 
 def double(job: Job) -> Job:

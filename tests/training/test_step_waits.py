@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 from test_cached import cached
-from tiny_jobs import new_job, new_teachers
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from babyllama.training.job import Job
 from babyllama.training.trainer import Trainer
+from tiny_jobs import new_job, new_teachers
 
 ASKED = ("item", "tolist", "cpu", "__bool__", "__int__", "__float__", "__index__")
 # They read a batch before it is on the device: its labels, and where its chunks start.

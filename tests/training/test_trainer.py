@@ -7,16 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_jobs import (
-    CHUNK,
-    STEPS_PER_EPOCH,
-    VOCABULARY,
-    assert_equal_weights,
-    new_job,
-    new_model,
-    new_teachers,
-    run,
-)
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -31,6 +21,16 @@ from babyllama.training.job import make_objective
 from babyllama.training.objectives import CrossEntropy, Distilled
 from babyllama.training.optimizers import learning_rate
 from babyllama.training.trainer import Trainer, train
+from tiny_jobs import (
+    CHUNK,
+    STEPS_PER_EPOCH,
+    VOCABULARY,
+    assert_equal_weights,
+    new_job,
+    new_model,
+    new_teachers,
+    run,
+)
 
 
 def log_rows(work: Path, kind: str) -> list[dict[str, Any]]:

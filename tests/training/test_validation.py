@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_jobs import VOCABULARY, new_job, new_model, new_teachers
 from torch.nn import functional
 
 from babyllama.distillation.loss import distillation_loss
@@ -14,6 +13,7 @@ from babyllama.training.job import Job, make_objective
 from babyllama.training.objectives import Objective
 from babyllama.training.validation import validate
 from dense import teacher_logits
+from tiny_jobs import VOCABULARY, new_job, new_model, new_teachers
 
 
 def result(job: Job, objective: Objective | None = None) -> dict[str, float]:
