@@ -166,6 +166,12 @@ def student_steps(recipe: Recipe, scratch: Path, compiling: str) -> Steps:
     return {name: trainer(recipe, ids, source, compiling).step for name, source in sources.items()}
 
 
+def plain_steps(recipe: Recipe, compiling: str) -> Steps:
+    """Plain steps alone."""
+    prepare_torch(pick_device("auto"), None)
+    return {"plain": trainer(recipe, text(recipe), None, compiling).step}
+
+
 def teacher_steps(recipe: Recipe, scratch: Path, compiling: str) -> Steps:
     """Steps with the teachers, and making their signal for the tokens of a step."""
     prepare_torch(pick_device("auto"), None)
@@ -298,6 +304,19 @@ def ratios(
     return found
 
 
+def measure_plain(recipe: Recipe, given: argparse.Namespace) -> dict[str, Any]:
+    """Without teachers: ours and the Trainer."""
+    peer: Group = (serve_trainer, (recipe,), DEFAULT)
+    own: Group = (serve, (plain_steps, recipe, given.compile), OURS)
+    found, peaks = one_round([peer, own], given)
+    return {
+        "about": about(recipe, given),
+        "seconds": [found],
+        "ratios": {"Trainer / plain": ratio(found["Trainer"], found["plain"])},
+        "peak MiB": {name: round(value / 2**20, 1) for name, value in peaks.items()},
+    }
+
+
 def measure(recipe: Recipe, given: argparse.Namespace) -> dict[str, Any]:
     """Two rounds, so that not all sides are in memory at once; in each, all sides in turn."""
     with tempfile.TemporaryDirectory() as name:
@@ -372,6 +391,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipes", nargs="*", default=["mini"])
+    parser.add_argument("--plain", action="store_true", help="ours and the Trainer, no teachers")
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument(
         "--compile",
@@ -382,8 +402,9 @@ def main() -> None:
     parser.add_argument("--counted", type=int, default=7, help="turns that count")
     given = parser.parse_args()
     for name in given.recipes:
-        result = measure(load_recipe(name), given)
-        path = Path(__file__).with_name(f"training_step-{name}.json")
+        result = (measure_plain if given.plain else measure)(load_recipe(name), given)
+        kind = "plain_step" if given.plain else "training_step"
+        path = Path(__file__).with_name(f"{kind}-{name}.json")
         path.write_text(json.dumps(result, indent=1) + "\n")
         show(result)
 
