@@ -340,9 +340,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ("kilobytes", "stage"),
     [
         (20, "corpus"),
-        (150, "models/a"),
+        (180, "models/a"),
         pytest.param(4, None, marks=pytest.mark.slow),
-        pytest.param(100, "tokens", marks=pytest.mark.slow),
+        pytest.param(110, "tokens", marks=pytest.mark.slow),
         pytest.param(300, "models/a", marks=pytest.mark.slow),
     ],
 )

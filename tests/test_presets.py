@@ -10,7 +10,8 @@ from babyllama.resolve import load_recipe
 from babyllama.rundir import recipe_yaml
 from babyllama.schema import flatten
 
-PRESETS = ["demo", "micro", "mini", "paper", "paper-as-released"]
+EXPERIMENTS = ["appendix-switch", "appendix-switch-micro"]
+PRESETS = [*EXPERIMENTS, "demo", "micro", "mini", "paper", "paper-as-released"]
 ABOUT_THE_FILE = {"name", "description"}
 # What `recipes/paper-as-released.yaml` documents at its top; the control is the student's twin.
 EVERY_MODEL = {"random_offsets": True, "keep": "best", "select_by": "objective"}
@@ -58,10 +59,25 @@ def test_a_preset_resolves_and_its_resolved_form_is_the_same_recipe(
         resolved = load_recipe(name)
     assert resolved.name == name
     assert resolved.description
-    assert {"student", "control", "llama", "gpt2"} == set(resolved.models)
+    if name not in EXPERIMENTS:
+        assert {"student", "control", "llama", "gpt2"} == set(resolved.models)
     file = tmp_path / "recipe.yaml"
     file.write_text(recipe_yaml(resolved), "utf-8")
     assert load_recipe(str(file)) == resolved
+
+
+@pytest.mark.parametrize("preset", EXPERIMENTS)
+def test_the_switch_transformers_differ_from_the_dense_model_in_their_experts_alone(
+    preset: str,
+) -> None:
+    models = {name: model.model_dump() for name, model in load_recipe(preset).models.items()}
+    dense = models.pop("dense")
+    options = [model["architecture"].pop("options") for model in models.values()]
+    for model in models.values():
+        sizes = {k: v for k, v in dense["architecture"].items() if k not in ("type", "options")}
+        assert model == {**dense, "architecture": {"type": "switch", **sizes}}
+    found = sorted((given["experts"], given["capacity_factor"]) for given in options)
+    assert found == [(1, 1.25)] + [(n, room) for n in (2, 4, 8) for room in (1.25, 2.0)]
 
 
 def test_paper_is_the_published_recipe() -> None:

@@ -199,7 +199,7 @@ class Training(Section):
     """Save the model when it has seen so many words; `babylm` is 1M to 9M, 10M to 100M."""
     micro_batch: Annotated[PositiveInt | None, WithoutEffect] = None
     """Sequences a forward pass; by default what fits the device. A training that was begun keeps
-    its own. With dropout another micro-batch draws other masks: another run of the same kind."""
+    its own. With dropout or experts another micro-batch is another run of the same kind."""
     checkpoint_minutes: Annotated[PositiveFloat, WithoutEffect] = 5.0
     """How often the state of a training is saved, beside the end of every epoch."""
 

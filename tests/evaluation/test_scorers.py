@@ -36,6 +36,8 @@ def nats(scorer: Scorer) -> list[list[float]]:
         ("gptj", {}, True),
         ("opt", {}, True),
         ("phi", {}, True),
+        ("switch", {"experts": 4, "capacity_factor": 0.5}, True),
+        ("switch", {"eval_capacity_factor": 8.0}, False),  # what is dropped depends on the batch
         ("mistral", {"sliding_window": 4}, False),  # a window counts places
         ("bloom", {}, False),  # its positions come from the mask
         ("mamba", {}, False),  # it has neither positions nor a mask

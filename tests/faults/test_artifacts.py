@@ -2,11 +2,14 @@
 
 import os
 import re
+import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
+from sabotage import Instant, die_at
 
 from tiny import Finished, babyllama, started, write_pairs, write_recipe, write_text
 
@@ -79,10 +82,14 @@ def test_verify_has_no_place_in_a_dry_run(own_run: Path) -> None:
     assert (command.code, len(command.error_lines)) == (2, 1)
 
 
-def test_an_input_that_changes_under_a_run_is_refused_before_its_next_use(own_run: Path) -> None:
-    """The tokenizer is made anew from the corpus, which has been changed behind the run's back."""
-    flip((own_run / "runs/a/corpus/dev/story.jsonl").resolve())
-    line = refusal(babyllama(own_run, *RUN, "tokenizer.vocabulary=299"))
+def test_an_input_that_changes_under_a_run_is_refused_before_its_next_use(unmade: Path) -> None:
+    """The tokens are made from the corpus that this very process has made, a while later."""
+    held = partial(die_at, Instant("rename", r"/tokenizer-[0-9a-f]+\.new"), signal.SIGSTOP)
+    with started(unmade, *RUN, first=held) as command:
+        command.wait_until_stopped()
+        flip((unmade / "runs/a/corpus/dev/story.jsonl").resolve())
+        command.send(signal.SIGCONT)
+        line = refusal(command.finish())
     assert "dev/story.jsonl does not have the sha256 of its manifest" in line
 
 

@@ -55,7 +55,6 @@ FAST = [
 SLOW = [
     Instant("replace", r"/\.recipe\.yaml\.new"),
     Instant("fsync", r"/\.status\.json\.new", "half"),
-    Instant("unlink", r"/\.lock"),
     *(
         instant
         for kind in ("corpus", "tokenizer", "tokens", "suite")

@@ -16,7 +16,18 @@ from babyllama.resolve import load_recipe
 Tiny = Callable[..., Architecture]
 Build = Callable[..., PreTrainedModel]
 VOCABULARY, SPECIAL = 300, (0, 1, 2)
-DECODERS = ["llama", "gpt2", "gptj", "opt", "gpt_neox", "mistral", "qwen2", "phi", "falcon"]
+DECODERS = [
+    "llama",
+    "gpt2",
+    "gptj",
+    "opt",
+    "gpt_neox",
+    "mistral",
+    "qwen2",
+    "phi",
+    "falcon",
+    "switch",
+]
 # Encoders, and the decoders of encoder-decoders: causal only when told so, or sized apart.
 OTHERS = ["bert", "roberta", "xlm", "bart"]
 
@@ -108,7 +119,7 @@ def weights(model: PreTrainedModel) -> torch.Tensor:
     return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "gptj", "opt"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gptj", "opt", "switch"])
 def test_initialisation_depends_on_the_seed_alone(tiny: Tiny, kind: str) -> None:
     config = config_of(tiny(kind))
     torch.manual_seed(1)

@@ -1,6 +1,7 @@
 """Operations and parameters, against a count by hand and against torch's own counter."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -64,6 +65,27 @@ def test_a_training_step_costs_three_forward_passes(build: Build) -> None:
     assert training_flops_per_token(model, T) == pytest.approx(expected, rel=0.01)
 
 
+def test_of_experts_those_count_that_a_token_is_sent_to(build: Build) -> None:
+    """At capacity 1 the experts have room for as many tokens as there are."""
+    options = {"experts": 4, "capacity_factor": 1.0}
+    model = build("switch", width=64, feed_forward=96, options=options).train()
+    model.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=torch.full((3, T), 5), use_cache=False)
+    expected = counter.get_total_flops() / (3 * T)
+    assert forward_flops_per_token(model, T) == pytest.approx(expected, rel=0.01)
+    dense, router = forward_flops_per_token(build("gpt2"), T), 2 * LAYERS * 4 * D
+    assert forward_flops_per_token(build("switch", options=options), T) == dense + router
+
+
+def test_a_model_that_asks_two_experts_counts_two(build: Build) -> None:
+    """Mixtral's, which have three matrices each."""
+    model = build("mixtral", options={"num_local_experts": 4})
+    projections, experts, router = 4 * D * D, 2 * 3 * D * F, 4 * D
+    by_hand = LAYERS * (2 * (projections + experts + router) + ATTENTION) + 2 * V * D
+    assert forward_flops_per_token(model, T) == by_hand
+
+
 def test_a_longer_sequence_costs_more_attention_alone(build: Build) -> None:
     model = build("llama")
     longer = forward_flops_per_token(model, 2 * T) - forward_flops_per_token(model, T)
@@ -88,13 +110,21 @@ def kept_by_autograd(model: PreTrainedModel, precision: str) -> int:
     return sum(found) // 4
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("llama", {}),
+        ("gpt2", {}),
+        ("switch", {"experts": 1, "capacity_factor": 2.0}),
+        ("switch", {"experts": 2, "capacity_factor": 2.0}),
+    ],
+)
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 @pytest.mark.parametrize("plain", [True, False])
 def test_activations_are_about_those_that_autograd_keeps(
-    build: Build, kind: str, precision: str, plain: bool
+    build: Build, kind: str, options: dict[str, Any], precision: str, plain: bool
 ) -> None:
-    sizes = {"width": 64, "feed_forward": 256, "positions": 64}
+    sizes = {"width": 64, "feed_forward": 256, "positions": 64, "options": options}
     models = [build(kind, layers=layers, **sizes).train() for layers in (1, 3)]
     for model in models:
         model.set_attn_implementation("eager" if plain else "sdpa")

@@ -15,7 +15,7 @@ def tiny(kind: str, **options: object) -> torch.nn.Module:
     return build_model(model_config(architecture, 50, (0, 1, 2)), 1).eval()
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "gptj", "opt", "gpt_neox", "mistral"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gptj", "opt", "gpt_neox", "mistral", "switch"])
 def test_features_and_head_give_the_models_logits(kind: str) -> None:
     model = tiny(kind)
     ids = torch.randint(0, 50, (2, 7))

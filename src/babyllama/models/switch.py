@@ -126,6 +126,8 @@ class SwitchFeedForward(nn.Module):
         self.balance: Tensor | None = None
         """`load_balancing` of the last forward pass in training, until it is taken."""
 
+    # In evaluation the experts' room differs from pass to pass: it would be compiled every time.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
         """Hidden states [B, T, D] -> the same shape; zero for a token above the capacity.
 

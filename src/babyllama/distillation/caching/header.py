@@ -20,7 +20,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     """
     try:
         header = dict(json.loads((folder / HEADER).read_text("utf-8")))
-        found = header["format"]
+        found, header["made_from"] = header["format"], dict(header["made_from"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptDataError(
             f"{folder} has no readable {HEADER} ({error}): delete it and run again"
@@ -43,7 +43,7 @@ def check_header(
     Raises:
         CorruptDataError: says what differs.
     """
-    found = dict(header["made_from"])
+    found = header["made_from"]
     different = [key for key in {**made_from, **found} if found.get(key) != made_from.get(key)]
     different += [key for key, value in grid.as_json().items() if header.get(key) != value]
     if different:
