@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -274,5 +275,7 @@ def _command(folder: Path, logs: Path, arguments: list[str], first: Callable[[],
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(logs / name, os.O_WRONLY | os.O_APPEND), number)
     sys.argv = ["babyllama", *arguments]
+    # A shell lets what it runs in the background ignore Ctrl-C, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     first()
     main()

@@ -19,7 +19,7 @@ from babyllama.evaluation.statistics import (
     by_phenomenon,
     paired,
 )
-from babyllama.store import MANIFEST, read_manifest
+from babyllama.store import MANIFEST, read_manifest, verify_stored
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +67,7 @@ def read_answers(scores: Path, suite: str | None = None) -> Answers | None:
         return None
     found = read_json(scores)
     artifact = scores.resolve().parent
+    verify_stored(artifact)
     try:
         rows, convention = found["paradigms"], dict(found["convention"])
         answers = Answers(
