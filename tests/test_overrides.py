@@ -25,6 +25,8 @@ def tiny(**sections: Any) -> dict[str, Any]:
         ("corpus.words=1e6", "corpus.words", 1_000_000),
         ("corpus.path=a b=c", "corpus.path", "a b=c"),
         ("corpus.clean=false", "corpus.clean", False),
+        ("runtime.compile=off", "runtime.compile", "off"),
+        ("training.spikes=off", "models.llama.training.spikes", "off"),
         ("evaluation.suites.blimp=folder", "evaluation.suites.blimp", "folder"),
         ("models.llama.architecture.options.x=1e5", "models.llama.architecture.options.x", 1e5),
         ("report.prompts=[a, b]", "report.prompts", ["a", "b"]),

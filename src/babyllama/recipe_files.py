@@ -23,7 +23,7 @@ MOST_VALUES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads `1e-4` as the number it is, as YAML 1.2 does, and nothing that is deeply nested."""
+    """Reads `1e-4` as a number and `off` as a word, as YAML 1.2, and nothing deeply nested."""
 
     depth = 0
 
@@ -37,6 +37,12 @@ class _Loader(yaml.SafeLoader):
         return found
 
 
+BOOLEAN = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag != BOOLEAN]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(BOOLEAN, re.compile(r"^(?:true|false)$", re.IGNORECASE), [*"tTfF"])
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9.]+[eE][-+]?[0-9]+$"), [*"-+.0123456789"]
 )

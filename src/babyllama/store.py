@@ -232,7 +232,7 @@ def verify_stored(folder: Path) -> None:
     """
     place = folder.resolve()
     for artifact in (place, *place.parents):
-        if artifact.parent.name == STORE and not artifact.suffix and artifact.is_dir():
+        if artifact.parent.name == STORE and (artifact / MANIFEST).is_file():
             verify(artifact)
 
 
