@@ -15,6 +15,7 @@ from torch import Tensor
 from babyllama.distillation.caching import build as building
 from babyllama.distillation.caching import grid as grids
 from babyllama.distillation.caching import space
+from babyllama.distillation.caching.header import read_header
 from babyllama.distillation.caching.source import CachedSignal
 from babyllama.distillation.fused import fused_loss
 from babyllama.distillation.loss import pooled_log_probabilities
@@ -241,6 +242,16 @@ def test_a_cache_of_something_else_is_refused_by_what_differs(
 ) -> None:
     with pytest.raises(CorruptDataError, match=f"was made with another {named}: delete"):
         read(caches["hidden-fp16"], **changes)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"format": 1, "made_from": value} for value in (None, 3, "x", [], [[1, 2]])] + [[], 3],
+)
+def test_a_header_without_mappings_is_refused(tmp_path: Path, header: object) -> None:
+    (tmp_path / "header.json").write_text(json.dumps(header))
+    with pytest.raises(CorruptDataError, match=r"has no readable header\.json \(.*delete it"):
+        read_header(tmp_path)
 
 
 @pytest.mark.parametrize("file", ["train-rank0-00001.bin", "heads.safetensors", "header.json"])

@@ -19,8 +19,10 @@ def read_header(folder: Path) -> dict[str, Any]:
         CorruptDataError: there is none that can be read, or it is of another format.
     """
     try:
-        header = dict(json.loads((folder / HEADER).read_text("utf-8")))
-        found, header["made_from"] = header["format"], dict(header["made_from"])
+        header = json.loads((folder / HEADER).read_text("utf-8"))
+        found, made_from = header["format"], header["made_from"]
+        if not (isinstance(header, dict) and isinstance(made_from, dict)):
+            raise TypeError("no mapping")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptDataError(
             f"{folder} has no readable {HEADER} ({error}): delete it and run again"
