@@ -102,6 +102,14 @@ class ChunkOrder:
         """Whole batches an epoch."""
         return self.chunks // self.batch_size
 
+    def total_steps(self, epochs: int) -> int:
+        """Steps of a training of so many epochs."""
+        return epochs * self.steps_per_epoch
+
+    def place(self, step: int) -> tuple[int, int]:
+        """The epoch of a step of the training, and the step within it, all from 0."""
+        return divmod(step, self.steps_per_epoch)
+
     def batch(self, epoch: int, step: int) -> Batch:
         """The batch at `step` within `epoch`, both from 0."""
         order = _permutation(self.seed, epoch, self.chunks)

@@ -45,7 +45,7 @@ class Job:
     @property
     def total_steps(self) -> int:
         """Steps of the whole training."""
-        return self.settings.epochs * self.order.steps_per_epoch
+        return self.order.total_steps(self.settings.epochs)
 
     @property
     def micro_batch(self) -> int:

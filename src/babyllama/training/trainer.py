@@ -133,7 +133,7 @@ class Trainer:
                 progress.update(self.position.step, row["loss"])
                 stop.reached(self.position.step, job.total_steps)
                 self._save_by_words()
-                edge = self.position.step % job.order.steps_per_epoch == 0
+                edge = self._ends_epoch()
                 if edge:
                     write_row(log, self._end_epoch())
                     self.stopping = self.processes.any(bool(stop.signal))
@@ -147,6 +147,10 @@ class Trainer:
         self.processes.wait()  # until the first one has saved
         raise StoppedError(f"{self.job.name} stopped at step {self.position.step} ({why})")
 
+    def _ends_epoch(self) -> bool:
+        step = self.position.step
+        return step == self.job.total_steps or self.job.order.place(step)[1] == 0
+
     def _checkpoint_is_due(self) -> bool:
         return time.monotonic() - self.saved_at > 60 * self.job.settings.checkpoint_minutes
 
@@ -157,7 +161,7 @@ class Trainer:
         validation. Weights, moments, random state and log stay as they are.
         """
         job = self.job
-        batch = job.order.batch(*divmod(self.position.step, job.order.steps_per_epoch))
+        batch = job.order.batch(*job.order.place(self.position.step))
         with torch.random.fork_rng([job.device] if job.device.type == "cuda" else []):
             self._backward(batch.micro_batches(self.position.micro_batch)[0], counts(batch))
             self.optimizer.zero_grad()
@@ -169,7 +173,7 @@ class Trainer:
         Thereafter `stopping` says whether one of the processes was asked to stop.
         """
         job, index = self.job, self.position.step
-        epoch, within = divmod(index, job.order.steps_per_epoch)
+        epoch, within = job.order.place(index)
         rate = learning_rate(index, job.total_steps, job.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -277,7 +281,7 @@ class Trainer:
                 tensors = {"model": weight_tensors(job.model)}
                 state = {"validation": result}
                 save_checkpoint(self.work / "best", self.position.step, state, tensors)
-        epoch = self.position.step // job.order.steps_per_epoch
+        epoch = job.order.place(self.position.step - 1)[0] + 1
         return {"kind": "validation", "step": self.position.step, "epoch": epoch, **result}
 
     def _save_by_words(self) -> None:
