@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -25,6 +27,12 @@ from babyllama.seeds import derive, generator
 from babyllama.training.progress import Progress
 
 CLIP_NORM = 1.0
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, items: int) -> npt.NDArray[np.int64]:
+    """The order of an epoch's items, drawn once for all of its steps."""
+    return generator(seed, "fine-tuning order", epoch).permutation(items)
 
 
 @dataclass(frozen=True)
@@ -155,8 +163,8 @@ class _Loop:
 
     def _places(self, epoch: int, within: int) -> Sequence[int]:
         """The items of a step: a function of the seed, the epoch and the place in it."""
-        size, seed = self.settings.batch_size, self.settings.seed
-        order = generator(seed, "fine-tuning order", epoch).permutation(len(self.train.rows))
+        size = self.settings.batch_size
+        order = _order(self.settings.seed, epoch, len(self.train.rows))
         return [int(at) for at in order[within * size : (within + 1) * size]]
 
     def _finite(self, loss: float, step: int) -> float:
