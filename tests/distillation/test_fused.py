@@ -221,6 +221,19 @@ def test_without_teachers_it_is_cross_entropy() -> None:
     torch.testing.assert_close(ours.cross_entropy, expected.detach())
 
 
+def test_a_position_that_counts_for_nothing_may_be_infinitely_wrong() -> None:
+    """An ignored label is looked up as id 0, which this student rules out."""
+    (features, weight, bias), labels, _ = case(torch.float64, bias=True)
+    with torch.no_grad():
+        bias[0] = -math.inf
+    labels = labels.masked_fill(labels == 0, 1).flatten()
+    assert (labels == IGNORED).any()
+    logits = torch.nn.functional.linear(features, weight, bias)
+    summed = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+    ours = fused_loss(Readout(features, weight, bias), labels, counts=COUNTS)
+    torch.testing.assert_close(ours.loss, summed / COUNTS.tokens)
+
+
 def test_validation_has_the_value_without_the_work_for_a_gradient(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
