@@ -1,12 +1,12 @@
 """What chunk grids that start at another token every epoch gain, and how many a cache needs.
 
-    .venv/bin/python benchmarks/random_offsets.py corpus.path=babylm_10M/ --words 500000 --epochs 6
+    .venv/bin/python benchmarks/random_offsets.py micro corpus.path=babylm_10M/
 
-Runs the mini recipe with more epochs over less text, where it matters most: its student with one
-grid, with 2 and 4 cached grids in turn, and with a new grid every epoch, which only teachers that
-run in every step can serve; and its control, with one and with new ones. Several seeds of each;
-teachers, text and caches are shared through the runs' store, and the same command goes on where it
-stopped. Prints the validation cross-entropy, the mean over seeds and its standard error; writes
+Runs a recipe with more epochs over less text, where it matters most: its student with one grid,
+with 2 and 4 cached grids in turn, and with a new grid every epoch, which only teachers that run in
+every step can serve; and its control, with one and with new ones. Several seeds of each; teachers,
+text and caches are shared through the runs' store, and the same command goes on where it stopped.
+Prints the validation cross-entropy, the mean over seeds and its standard error; writes
 benchmarks/random_offsets.json.
 """
 
@@ -39,7 +39,8 @@ def cross_entropy(folder: Path) -> float:
 
 def run(name: str, given: argparse.Namespace, settings: list[str]) -> Path:
     """A finished run with some settings."""
-    command = [sys.executable, "-m", "babyllama", "run", "mini", f"corpus.words={given.words}"]
+    command = [sys.executable, "-m", "babyllama", "run", given.recipe]
+    command += [f"corpus.words={given.words}"]
     command += [f"models.student.training.epochs={given.epochs}", *given.settings, *settings]
     folder = given.runs / name
     subprocess.run([*command, "--run-dir", str(folder)], check=True)  # noqa: S603 (our own command)
@@ -49,8 +50,9 @@ def run(name: str, given: argparse.Namespace, settings: list[str]) -> Path:
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("settings", nargs="*", help="of the recipe, as `babyllama run` takes them")
-    parser.add_argument("--words", type=int, default=500_000)
+    parser.add_argument("recipe", help="with a student and a control, as mini and micro")
+    parser.add_argument("settings", nargs="*", help="as `babyllama run` takes them")
+    parser.add_argument("--words", type=int, default=250_000)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--runs", type=Path, default=Path("runs"))
