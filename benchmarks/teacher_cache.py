@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
-from babyllama.builders import chunk_order, load_teachers, model_seed, validation_text
+from babyllama.builders import chunk_order, load_teachers, model_seed
 from babyllama.devices import pick_device, prepare_torch, resolve_precision
 from babyllama.distillation.caching.certificate import Pooling, certify
 from babyllama.distillation.caching.codes import KINDS, Kind
@@ -48,6 +48,7 @@ from babyllama.training.health import StopRequest
 from babyllama.training.job import Job
 from babyllama.training.ledger import Ledger
 from babyllama.training.trainer import train
+from babyllama.validated import validation_text
 
 KEPT = 64
 SAMPLES = 64

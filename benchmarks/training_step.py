@@ -44,7 +44,8 @@ from babyllama.distillation.compiling import compile_layers
 from babyllama.distillation.teachers import SignalSource, Teachers
 from babyllama.models.architectures import build_model, model_config
 from babyllama.models.costs import parameter_count
-from babyllama.recipe import Recipe, Training
+from babyllama.recipe import Recipe
+from babyllama.recipe_training import Training
 from babyllama.resolve import load_recipe
 from babyllama.store import Identity, Store
 from babyllama.tokens.batches import ChunkOrder

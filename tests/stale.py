@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from babyllama.plan import Stage, plan
+from babyllama.plan import plan
 from babyllama.recipe import Recipe
+from babyllama.stages import Stage
 from babyllama.store import Store
 from babyllama.training.health import StopRequest
 

@@ -11,7 +11,8 @@ import pytest
 from babyllama import builders
 from babyllama.builders import nothing_to_check
 from babyllama.errors import CorruptDataError
-from babyllama.recipe import Distillation, Recipe
+from babyllama.recipe import Recipe
+from babyllama.recipe_distillation import Distillation
 from babyllama.resolve import resolve
 from babyllama.training.health import StopRequest
 from tiny import LLAMA, recipe

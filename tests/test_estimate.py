@@ -111,6 +111,46 @@ def test_memory_counts_the_activations_of_the_micro_batch_that_is_run(data: Path
     assert memory(precision="bf16") < memory(precision="fp32")
 
 
+@pytest.mark.filterwarnings("ignore::babyllama.errors.IgnoredSettingWarning")
+def test_steps_that_climb_cost_twice_and_keep_a_copy_of_the_weights(data: Path) -> None:
+    def cost(name: str, **training: Any) -> Any:
+        return costs_of(recipe(data, training=TRAINING | {"epochs": 4} | training), name)
+
+    for name in ("student", "control"):
+        plain = cost(name)
+        assert cost(name, sam={}).flops == 2 * plain.flops
+        last = cost(name, sam={"last_epochs": 1})
+        assert last.flops == 1.25 * plain.flops
+        assert (last.tokens, last.steps) == (plain.tokens, plain.steps)
+        assert last.memory == plain.memory + 4 * plain.parameters
+
+
+def test_what_muon_multiplies_is_counted(data: Path) -> None:
+    models = {"a": {"architecture": LLAMA}}
+    plain, found = (
+        costs_of(recipe(data, models=models, training=TRAINING | {"optimizer": name}), "a")
+        for name in ("adamw", "muon")
+    )
+    # Four matrices of 16 x 16 and three of 16 x 32: two products with the matrix, one square.
+    square, oblong = (5 * (2 * 2 * 16 * 16 * b + 2 * 16 * 16 * 16) for b in (16, 32))
+    assert found.flops - plain.flops == plain.steps * (4 * square + 3 * oblong)
+
+
+def test_a_dry_run_shows_what_a_weight_decay_by_ratio_comes_to(data: Path, tmp_path: Path) -> None:
+    overrides = ("training.weight_decay.by_ratio=2", "models.llama.training.weight_decay=1000")
+    command = babyllama(tmp_path, "run", data / "tiny.yaml", *overrides, "--dry-run")
+    assert command.code == 0, command.err
+    (line,) = (row for row in command.out.splitlines() if row.startswith("weight decay of gpt2"))
+    told = re.fullmatch(
+        r"weight decay of gpt2: ([\d.]+), that is 2 x ([\d,]+) parameters / ([\d,]+) tokens", line
+    )
+    assert told
+    decay, parameters, tokens = (float(group.replace(",", "")) for group in told.groups())
+    assert decay == pytest.approx(2 * parameters / tokens, rel=1e-3)
+    assert "weight decay of llama" not in command.out
+    assert "models.llama.training.weight_decay: 1000 times the learning rate 0.002" in command.err
+
+
 def test_an_outside_checkpoint_costs_no_training(data: Path, finished: Path) -> None:
     folder = finished / "runs" / "first" / "models" / "llama"
     models = {

@@ -75,7 +75,12 @@ def test_readability_prints_a_row_a_source_and_writes_it(folder: Path) -> None:
     command = babyllama(folder, "readability", "tiny.yaml", "--out", "table.json")
     assert command.code == 0, command.err
     assert "childes" in command.out
-    assert json.loads((folder / "table.json").read_text("utf-8"))
+    assert all(
+        h in command.out for h in ("reading ease", "grade", "fog", "ARI", "SMOG", "mean rank")
+    )
+    [row] = json.loads((folder / "table.json").read_text("utf-8"))
+    assert len(row["scores"]) == 5
+    assert row["mean_rank"] == 1
 
 
 def test_nothing_of_the_models_is_looked_at(folder: Path) -> None:

@@ -1,9 +1,12 @@
 """Who teaches whom: the order in which models are trained, and what is pooled."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babyllama.lineage import sort_models
+from babyllama.lineage import active_teachers, sort_models
 from babyllama.recipe import Model
 from tiny import LLAMA
 
@@ -21,3 +24,20 @@ def test_teachers_come_before_their_students(data: st.DataObject) -> None:
     assert sorted(order) == sorted(names)
     for name, model in models.items():
         assert all(order.index(teacher) < order.index(name) for teacher in model.teachers)
+
+
+@pytest.mark.parametrize(
+    ("settings", "active"),
+    [
+        ({"ce_weight": 1}, False),
+        ({"ce_weight": 1, "ce_weight_schedule": "wsd"}, False),
+        ({"ce_weight": 1, "ce_weight_schedule": "linear", "ce_weight_end": 0.5}, True),
+        ({"ce_weight": 0.5, "ce_weight_schedule": "linear"}, True),
+        ({"ce_weight": 0.5}, True),
+    ],
+)
+def test_teachers_are_left_out_where_cross_entropy_has_all_the_weight_in_every_step(
+    settings: dict[str, Any], active: bool
+) -> None:
+    raw = {"architecture": LLAMA, "training": {}, "teachers": ["a"], "distillation": settings}
+    assert active_teachers(Model.model_validate(raw)) == (["a"] if active else [])

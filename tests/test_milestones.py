@@ -9,9 +9,9 @@ import pytest
 
 from babyllama import milestones
 from babyllama.errors import IgnoredSettingWarning
-from babyllama.evaluation.comparing.comparison import Run
 from babyllama.evaluation.comparing.correlation import correlate
 from babyllama.evaluation.comparing.milestones import milestones as milestones_of
+from babyllama.evaluation.comparing.sides import Run
 from babyllama.evaluation.conventions import CONVENTIONS
 from babyllama.evaluation.evaluate import evaluate
 from babyllama.resolve import resolve

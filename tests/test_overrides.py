@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from babyllama.errors import RecipeError
-from babyllama.recipe import Recipe, Training
+from babyllama.recipe import Recipe
+from babyllama.recipe_training import Training
 from babyllama.resolve import load_recipe
 from babyllama.schema import flatten
 from tiny import LLAMA, recipe, write_recipe
@@ -73,7 +74,7 @@ def test_the_last_override_wins(tmp_path: Path) -> None:
         ("corpus.path=", "corpus.path: Field required"),
         ("seed=-1", "seed: Input should be greater than or equal to 0, not -1"),
         ("models.llama.seed=-1", "models.llama.seed: Input should be greater than or equal to 0"),
-        ("models.studnet.training.epochs=3", "models.studnet has no architecture, checkpoint or"),
+        ("models.studnet.training.epochs=3", "models.studnet has no architecture, checkpoint,"),
         ("models.studnet.training.epochs=3", "; did you mean 'student'?"),
         ("training.save_at_words=foo", "training.save_at_words: Input should be 'babylm', not"),
         ("training.save_at_words=[0]", "training.save_at_words.0: Input should be greater than 0"),

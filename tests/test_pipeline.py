@@ -35,6 +35,7 @@ STAGES = [
     "models/gpt2",
     "models/student",
     "models/control",
+    "ensembles/ensemble",
     "scores/llama/pairs",
     "scores/gpt2/pairs",
     "scores/student/pairs",
@@ -136,6 +137,7 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_says_so(copied: Path, d
     assert made(command) == [
         "models/gpt2",
         "models/student",
+        "ensembles/ensemble",
         "scores/gpt2/pairs",
         "scores/student/pairs",
         "scores/ensemble/pairs",

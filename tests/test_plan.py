@@ -30,9 +30,14 @@ def data(full: Recipe, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def room(name: str) -> str:
+    """Where a model is, or the validation of an ensemble."""
+    return f"{'ensembles' if name.startswith('ensemble') else 'models'}/{name}"
+
+
 def of_models(names: Mapping[str, bool]) -> set[str]:
-    """Models with their scores; those marked true are sampled too."""
-    found = {f"models/{name}" for name in names if not name.startswith("ensemble")}
+    """Models and ensembles with their scores; those marked true are sampled too."""
+    found = {room(name) for name in names}
     found |= {f"scores/{name}/{suite}" for name in names for suite in ("pairs", "generated")}
     return found | ({"samples"} if any(names.values()) else set())
 
@@ -40,7 +45,7 @@ def of_models(names: Mapping[str, bool]) -> set[str]:
 STUDENT = of_models({"student": True})
 SUITE = {f"scores/{name}/generated" for name in ("llama", "gpt2", "student", "control", "ensemble")}
 PAIRS = {name.replace("generated", "pairs") for name in SUITE}
-MODELS = {f"models/{name}" for name in ("llama", "gpt2", "student", "control")}
+MODELS = {room(name) for name in ("llama", "gpt2", "student", "control", "ensemble")}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,9 @@ MODELS = {f"models/{name}" for name in ("llama", "gpt2", "student", "control")}
         ("models.student.distillation.temperature", 1.0, STUDENT),
         ("models.student.distillation.ce_weight", 0.9, STUDENT),
         ("models.student.distillation.kl_reduction", "sequence", STUDENT),
+        ("models.student.distillation.divergence", "reverse", STUDENT),
+        ("models.student.distillation.ce_weight_schedule", "linear", STUDENT),
+        ("models.student.distillation.mask_inputs", 0.15, STUDENT),
         (
             "models.student.distillation.pool",
             "probabilities",
@@ -118,7 +126,7 @@ def test_other_content_under_the_same_path_makes_stale(full: Recipe, data: Path)
     (data / "pairs" / "agreement_is.jsonl").unlink()
     after = fingerprints(full)
     assert {name for name in before if before[name] != after[name]} == {
-        f"scores/{model}/pairs" for model in [*full.models, "ensemble"]
+        f"scores/{model}/pairs" for model in [*full.models, "ensemble", "ensemble-both"]
     }
     (data / "outside" / "config.json").write_text("other")
     assert fingerprints(full)["models/outside"] != after["models/outside"]
@@ -172,7 +180,8 @@ def test_a_raised_version_makes_its_stage_and_what_follows_stale(
 
 
 def test_outside_checkpoints_come_first_and_teachers_before_students(full: Recipe) -> None:
-    assert training_order(full.models) == ["outside", "llama", "gpt2", "start", "student"]
+    order = ["outside", "llama", "gpt2", "start", "student", "averaged"]
+    assert training_order(full.models) == order
 
 
 def student(*teachers: str, **distillation: Any) -> dict[str, Any]:
@@ -208,9 +217,85 @@ def test_every_pooling_of_several_teachers_is_an_ensemble(
 ) -> None:
     models = {name: {"architecture": LLAMA} for name in "abc"} | students
     resolved = resolve(recipe(data, models=models))
-    assert {e.name: e.teachers for e in ensembles(resolved.models)} == expected
+    assert {e.name: e.teachers for e in ensembles(resolved)} == expected
     scored = {name.split("/")[1] for name in stages_of(resolved) if name.startswith("scores/")}
     assert scored == {*resolved.models, *expected}
+
+
+def test_the_ensembles_of_a_recipe_are_pooled_without_a_student(data: Path) -> None:
+    named = {
+        "pair": {"members": ["b", "a"]},
+        "pair-p": {"members": ["a", "b"], "pool": "probabilities"},
+    }
+    models = {name: {"architecture": LLAMA} for name in "abc"}
+    resolved = resolve(recipe(data, models=models, ensembles=named))
+    found = {e.name: (e.teachers, e.distillation.pool) for e in ensembles(resolved)}
+    assert found == {
+        "ensemble-pair": (("b", "a"), "logits"),
+        "ensemble-pair-p": (("a", "b"), "probabilities"),
+    }
+    assert {"ensembles/ensemble-pair", "scores/ensemble-pair-p/pairs"} <= {*stages_of(resolved)}
+
+
+def test_an_ensemble_that_is_the_pool_of_a_student_is_made_once(data: Path) -> None:
+    models = {name: {"architecture": LLAMA} for name in "abc"}
+    models |= {"s": student("a", "b"), "t": student("a", "c", teacher_weights={"a": 3})}
+    named = {"pair": {"members": ["b", "a"]}, "other": {"members": ["a", "c"]}}
+    resolved = resolve(recipe(data, models=models, ensembles=named))
+    assert [e.name for e in ensembles(resolved)] == ["ensemble-pair", "ensemble-other", "ensemble"]
+
+
+def learned(data: Path, **distillation: Any) -> Recipe:
+    """Students of three teachers: one whose pool is found out, and one whose pool is not."""
+    models = {name: {"architecture": LLAMA, "seed": n} for n, name in enumerate("abc")}
+    models |= {"s": student("a", "b", "c", **distillation), "plain": student("a", "b", "c")}
+    return resolve(recipe(data, models=models))
+
+
+LEARNED = {"learned_weights": True}
+
+
+def test_learned_weights_have_a_stage_that_student_and_ensemble_are_made_from(data: Path) -> None:
+    stages = stages_of(learned(data, **LEARNED))
+    order = [*stages]
+    assert order.index("models/c") < order.index("weights/s") < order.index("models/s")
+    with_weights = {name for name, stage in stages.items() if "weights" in stage.identity.inputs}
+    assert with_weights == {"models/s", "ensembles/ensemble-s", "scores/ensemble-s/pairs"}
+    assert "weights/plain" not in stages
+
+
+def test_what_the_weights_depend_on_makes_them_stale_and_the_loss_does_not(data: Path) -> None:
+    before = learned(data, **LEARNED)
+    where = ("models", "s", "distillation")
+    loss = {name for name in STUDENT if "generated" not in name}
+    loss = {name.replace("student", "s") for name in loss}
+    assert stale(before, replaced(before, (*where, "temperature"), 1.0)) == loss
+    for key, value in (("pool", "probabilities"), ("best_teachers", 2)):
+        assert "ensembles/ensemble-s" in stale(before, replaced(before, (*where, key), value))
+    assert "weights/s" in stale(before, replaced(before, ("models", "b", "seed"), 9))
+    assert "weights/s" in stale(before, replaced(before, ("tokens", "validation_chunks"), 9))
+    assert "weights/s" in stale(before, replaced(before, ("corpus", "seed"), 9))
+
+
+def test_students_with_the_same_pool_share_its_weights(data: Path) -> None:
+    raw = learned(data, **LEARNED).model_dump(mode="json")
+    raw["models"]["plain"]["distillation"] |= LEARNED | {"temperature": 1.0}
+    stages = stages_of(resolve(raw))
+    assert [name for name in stages if name.startswith("weights/")] == ["weights/s"]
+    weights = {name: stages[f"models/{name}"].identity.inputs["weights"] for name in ("s", "plain")}
+    assert weights["s"] == weights["plain"] == stages["weights/s"].identity.fingerprint
+
+
+def test_a_kept_signal_is_that_of_the_teachers_that_were_chosen(data: Path) -> None:
+    stages = stages_of(learned(data, best_teachers=2, signal="hidden-int8"))
+    inputs = stages["signal/s"].identity.inputs
+    assert inputs["weights"] == stages["weights/s"].identity.fingerprint
+
+
+@pytest.mark.filterwarnings("ignore::babyllama.errors.IgnoredSettingWarning")
+def test_where_no_teacher_is_heard_no_weights_are_made(data: Path) -> None:
+    stages = stages_of(learned(data, ce_weight=1, **LEARNED))
+    assert not [name for name in stages if name.startswith("weights/")]
 
 
 def test_samples_are_of_the_students_or_of_the_last_model(data: Path, full: Recipe) -> None:

@@ -11,18 +11,11 @@ from typing import Any, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
-import babyllama.recipe
-from babyllama.recipe import (
-    Corpus,
-    Distillation,
-    Model,
-    Recipe,
-    Section,
-    Tokenizer,
-    Training,
-    WithoutEffect,
-)
+from babyllama.recipe import Corpus, Model, Recipe, Start, Tokenizer
+from babyllama.recipe_distillation import Distillation
+from babyllama.recipe_training import Training
 from babyllama.resolve import resolve
+from babyllama.section import Section, WithoutEffect
 from stale import replaced, stale
 from tiny import full_recipe
 
@@ -59,6 +52,12 @@ def test_a_recipe_is_frozen(section: Section) -> None:
         (Training, {"learning_rate": -1e-3}),
         (Training, {"learning_rate": 0}),
         (Training, {"learning_rate": float("inf")}),
+        (Training, {"ema": 1}),
+        (Training, {"ema": 0}),
+        (Training, {"cycles": 0}),
+        (Training, {"steps": 0}),
+        (Start, {"model": "a", "weights": "cycle-0"}),
+        (Start, {"model": "a", "weights": "words-10"}),
         (Training, {"epochs": 0}),
         (Training, {"epochs": 1.5}),
         (Training, {"batch_size": 0}),
@@ -85,7 +84,9 @@ def test_a_value_out_of_its_range_is_refused(section: type[Section], raw: dict[s
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({}, "either an architecture or a checkpoint"),
+        ({}, "either an architecture or a checkpoint or a start"),
+        ({"checkpoint": "x", "start": {"model": "a"}}, "either an architecture or"),
+        ({"start": {"model": "a"}, "teachers": ["b"]}, "needs training settings"),
         ({"architecture": ARCHITECTURE, "checkpoint": "x"}, "either an architecture or"),
         ({"architecture": ARCHITECTURE}, "needs training settings"),
         ({"checkpoint": "x", "teachers": ["a"]}, "needs training settings"),
@@ -125,15 +126,20 @@ def test_telling_of_spikes_makes_nothing_stale() -> None:
 
 OTHER_CHOICE = {
     "type": "opt",
+    "model": "llama",
+    "weights": "cycle-1",
     "schedule": "constant",
     "precision": "bf16",
     "keep": "last",
     "spikes": "skip",
     "select_by": "cross_entropy",
+    "optimizer": "adamw",
     "pool": "probabilities",
     "signal": "hidden-fp16",
     "compile": "auto",
     "kl_reduction": "token",
+    "divergence": "forward",
+    "ce_weight_schedule": "linear",
     "prefix": "none",
     "normalise": "sum",
     "convention": "babylm-2023",
@@ -177,7 +183,7 @@ def other_value(path: tuple[str, ...], value: Any) -> Any:
 
 
 def is_marked(path: tuple[str, ...]) -> bool:
-    """Whether recipe.py declares a key, or the section around it, to be without effect."""
+    """Whether a recipe declares a key, or the section around it, to be without effect."""
     current: Any = Recipe
     for key in path:
         if get_origin(current) is dict:
@@ -225,8 +231,9 @@ def test_every_key_is_owned_by_a_stage_or_declared_without_effect(full: Recipe) 
 
 def test_every_key_says_what_it_is() -> None:
     silent = []
-    for section in ast.walk(ast.parse(inspect.getsource(babyllama.recipe))):
-        body = section.body if isinstance(section, ast.ClassDef) else []
+    for section in sections():
+        (definition,) = ast.parse(inspect.getsource(section)).body
+        body = definition.body if isinstance(definition, ast.ClassDef) else []
         for statement, following in itertools.zip_longest(body, body[1:]):
             said = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
             if isinstance(statement, ast.AnnAssign) and not said:

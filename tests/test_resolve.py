@@ -179,6 +179,10 @@ def test_teachers_without_weight_in_the_loss_are_told() -> None:
             r"models.a.training.final_learning_rate has no effect: its schedule is constant",
         ),
         (
+            {"curriculum": {"buckets": 2, "mixed": True}, "steps": 9},
+            r"models.a.training.curriculum has no effect: it is mixed, and training.steps says",
+        ),
+        (
             {"select_by": "objective"},
             r"models.a.training.select_by has no effect: it keeps the last weights",
         ),
@@ -189,6 +193,15 @@ def test_settings_that_another_one_leaves_idle_are_told(
 ) -> None:
     with pytest.warns(IgnoredSettingWarning, match=message):
         resolve_models(a={"architecture": LLAMA, "training": settings})
+
+
+def test_an_end_of_the_weight_without_a_schedule_is_told() -> None:
+    taught = {"architecture": LLAMA, "teachers": ["a"], "distillation": {"ce_weight_end": 0.5}}
+    key = r"models.s.distillation.ce_weight_end has no effect: its ce_weight_schedule is constant"
+    with pytest.warns(IgnoredSettingWarning, match=key):
+        resolve_models(a={"architecture": LLAMA}, s=taught)
+    taught["distillation"] |= {"ce_weight": 1, "ce_weight_schedule": "linear"}
+    resolve_models(a={"architecture": LLAMA}, s=taught)  # the teachers have a say in the end
 
 
 def test_distillation_without_teachers_is_refused() -> None:
@@ -223,8 +236,18 @@ def test_settings_of_a_model_that_is_nowhere_are_refused_with_the_nearest_name()
     raw = tiny()
     raw["models"]["studnet"] = {"training": {"epochs": 3}}
     message = refusal_of(raw)
-    expected = "models.studnet has no architecture, checkpoint or twin_of; did you mean 'student'?"
+    expected = (
+        "models.studnet has no architecture, checkpoint, start or twin_of; did you mean 'student'?"
+    )
     assert message == expected
+
+
+def test_what_is_not_trained_stays_so_when_the_resolved_recipe_is_run_again() -> None:
+    given = {"outside": {"checkpoint": "x"}, "shown": {"start": {"model": "outside"}}}
+    resolved = resolve(tiny(models={**given, "a": {"architecture": LLAMA}}))
+    again = resolve(resolved.model_dump(mode="json"))
+    assert again == resolved
+    assert again.models["outside"].training is again.models["shown"].training is None
 
 
 def test_an_outside_checkpoint_is_trained_only_where_the_recipe_says_so() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from babyllama.errors import BabyllamaError, RecipeError
-from babyllama.plan import Stage
 from babyllama.rundir import RunDirectory, why_stale
 from babyllama.schema import flatten
+from babyllama.stages import Stage
 from babyllama.store import Identity, Store
 
 

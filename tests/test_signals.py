@@ -18,7 +18,8 @@ from babyllama.recipe import Recipe
 from babyllama.resolve import resolve
 from babyllama.signals import grid_offsets
 from stale import fingerprints, replaced, stages_of, stale
-from test_pipeline import made, read, up_to_date, wait_for
+from test_interrupted_runs import wait_for
+from test_pipeline import made, read, up_to_date
 from tiny import Finished, babyllama, recipe, started, write_recipe, write_text
 
 FP16 = "distillation.signal=hidden-fp16"
@@ -230,6 +231,9 @@ def test_a_student_of_a_cache_is_made_from_it(tiny_recipe: Callable[..., Recipe]
         ("distillation.temperature", 1.0, False, False),
         ("distillation.ce_weight", 0.9, False, False),
         ("distillation.kl_reduction", "sequence", False, False),
+        ("distillation.ce_weight_schedule", "wsd", False, False),
+        ("distillation.mask_inputs", 0.1, False, False),
+        ("distillation.divergence", "reverse", False, True),
         ("distillation.teacher_weights", {"llama": 2.0}, False, True),
         ("distillation.cache_angle", 1.0, False, True),
         ("distillation.cache_rank", 4, False, True),
@@ -265,6 +269,9 @@ def test_a_student_that_does_not_listen_has_no_cache(tiny_recipe: Callable[..., 
     with pytest.warns(UserWarning, match="no effect"):
         deaf = tiny_recipe({"signal": "hidden-int8", "ce_weight": 1})
     assert not any(name.startswith("signal") for name in fingerprints(deaf))
+    schedule = {"ce_weight_schedule": "linear", "ce_weight_end": 0.5}
+    later = tiny_recipe({"signal": "hidden-int8", "ce_weight": 1} | schedule)
+    assert "signal/student" in fingerprints(later)
 
 
 def test_low_rank_and_the_pool_of_probabilities_are_refused_together(

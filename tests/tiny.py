@@ -35,20 +35,28 @@ TRAINING = {
 EVERY_ARCHITECTURE = LLAMA | {"dropout": 0.1, "options": {"rope_theta": 5000.0}}
 EVERY_TRAINING = {
     "epochs": 2,
+    "steps": 5,
     "batch_size": 8,
     "learning_rate": 1e-3,
-    "schedule": "cosine",
+    "schedule": "cyclic",
+    "cycles": 2,
     "warmup_steps": 3,
     "final_learning_rate": 0.1,
     "weight_decay": 0.1,
+    "optimizer": "muon",
+    "muon": {"learning_rate": 2e-3, "momentum": 0.9},
+    "sam": {"rho": 0.1, "adaptive": True, "last_epochs": 1},
     "betas": [0.8, 0.9],
     "epsilon": 1e-7,
     "clip_norm": 0.5,
     "spikes": "warn",
+    "curriculum": {"buckets": [["story"], ["other"]], "mixed": False},
     "random_offsets": True,
     "precision": "fp32",
     "keep": "best",
     "select_by": "objective",
+    "ema": 0.9,
+    "ascent": False,
     "save_at_words": [10, 20],
     "micro_batch": 4,
     "checkpoint_minutes": 2.0,
@@ -63,9 +71,15 @@ EVERY_CLEANER = {
 EVERY_DISTILLATION = {
     "temperature": 3.0,
     "ce_weight": 0.25,
+    "ce_weight_schedule": "wsd",
+    "ce_weight_end": 0.75,
+    "divergence": "reverse",
     "pool": "logits",
     "kl_reduction": "sequence",
     "teacher_weights": {"llama": 2.0, "gpt2": 1.0},
+    "learned_weights": False,
+    "best_teachers": 2,
+    "mask_inputs": 0.1,
     "signal": "low-rank",
     "cache_angle": 3.0,
     "cache_rank": 5,
@@ -156,10 +170,11 @@ def full_recipe(data: Path) -> dict[str, Any]:
         "llama": {"architecture": EVERY_ARCHITECTURE, "training": EVERY_TRAINING},
         "gpt2": {
             "architecture": {**EVERY_ARCHITECTURE, "type": "gpt2"},
-            "training": EVERY_TRAINING,
+            "training": {**EVERY_TRAINING, "weight_decay": {"by_ratio": 2.0}},
         },
         "outside": {"checkpoint": str(data / "outside")},
         "start": {"checkpoint": str(data / "start"), "training": EVERY_TRAINING},
+        "averaged": {"start": {"model": "student", "weights": "ema"}},
         "student": student,
     }
     raw = recipe(data, models=models, description="all of it", seed=3)
@@ -176,6 +191,8 @@ def full_recipe(data: Path) -> dict[str, Any]:
         "seed": 2,
     }
     raw["tokens"]["separators"] = False
+    both = {"members": ["llama", "gpt2", "outside"], "pool": "logits"}
+    raw["ensembles"] = {"both": both}
     raw["evaluation"] |= {"prefix": "<s>", "convention": "lm-eval", "checkpoints": False}
     raw["evaluation"]["normalise"] = "tokens"
     raw["evaluation"]["suites"]["generated"] = "builtin:paradigms"

@@ -11,7 +11,9 @@ from transformers import PreTrainedModel
 
 from babyllama.distillation.teachers import Teachers
 from babyllama.models.architectures import build_model, model_config
-from babyllama.recipe import Architecture, Distillation, Training
+from babyllama.recipe import Architecture
+from babyllama.recipe_distillation import Distillation
+from babyllama.recipe_training import Training
 from babyllama.seeds import generator
 from babyllama.tokens.batches import ChunkOrder, validation_batches
 from babyllama.training.health import StopRequest
@@ -35,7 +37,8 @@ def new_model(
         heads=2,
         width=width,
         feed_forward=2 * width,
-        positions=CHUNK,
+        # RoBERTa has `<s>` and `</s>` around a text, and a row for the position of `<pad>`.
+        positions={"roberta": CHUNK + 3, "t5": None}.get(kind, CHUNK),
         dropout=dropout,
     )
     return build_model(model_config(architecture, VOCABULARY, (0, 1, 2)), seed)

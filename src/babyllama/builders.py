@@ -15,6 +15,7 @@ from babyllama.corpus.pieces import read_pieces
 from babyllama.devices import pick_device, resolve_precision
 from babyllama.distillation.teachers import Teachers
 from babyllama.errors import CorruptDataError
+from babyllama.evaluation.baselines import described, score_sentences
 from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.generation import continue_text
 from babyllama.evaluation.generator.paradigms import count_words, write_paradigms
@@ -22,19 +23,38 @@ from babyllama.evaluation.minimal_pairs import read_suite, sentences, summarise
 from babyllama.evaluation.scorers import ensemble_scorer
 from babyllama.evaluation.scoring import encode, score
 from babyllama.models.architectures import build_model, longest_input, model_config
-from babyllama.models.costs import forward_flops_per_token, meta_model, training_flops_per_token
-from babyllama.models.folders import BY_WORDS, load_config, load_model, save_model
-from babyllama.recipe import Distillation, Model, Recipe
-from babyllama.signals import Kept, grid_offsets, open_signal, reads_cache
+from babyllama.models.costs import (
+    forward_flops_per_token,
+    meta_model,
+    parameter_count,
+    training_flops_per_token,
+)
+from babyllama.models.folders import (
+    BY_WORDS,
+    WEIGHTS,
+    load_config,
+    load_model,
+    model_kind,
+    own_tokenizer,
+    save_model,
+)
+from babyllama.orders import chunk_order
+from babyllama.recipe import Model, Recipe
+from babyllama.recipe_distillation import Distillation
+from babyllama.signals import Kept, open_signal
+from babyllama.starts import Origin, shown
 from babyllama.store import write_json
-from babyllama.tokens.batches import Batch, ChunkOrder, validation_batches
-from babyllama.tokens.packing import Packed, pack, read_packed
+from babyllama.tokens.packing import pack, read_packed
 from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, token_bytes, train_tokenizer
+from babyllama.training.decay import with_absolute_decay
+from babyllama.training.denoising import as_validated
 from babyllama.training.health import StopRequest
 from babyllama.training.job import Job
-from babyllama.training.ledger import Ledger, Record, identity, read_record
+from babyllama.training.ledger import Ledger, Record, records
+from babyllama.training.muon import update_flops
 from babyllama.training.processes import processes
 from babyllama.training.trainer import train
+from babyllama.validated import validation_text
 
 Check = Callable[[], None]
 """Called when an input from outside is read: raises if that is not what was fingerprinted."""
@@ -44,10 +64,13 @@ VERSIONS = {
     "corpus": 2,
     "tokenizer": 1,
     "tokens": 2,
+    "readability": 1,
     "suite": 2,
     "signal": 1,
     "model": 2,
     "validation": 1,
+    "weights": 1,
+    "ensemble": 1,
     "scores": 4,
     "samples": 1,
 }
@@ -106,23 +129,6 @@ def _fertility(vocabulary: int, sources: Mapping[str, Mapping[str, float]]) -> d
     return {"vocabulary": vocabulary, "sources": rows}
 
 
-def chunk_order(recipe: Recipe, model: Model, packed: Packed, seed: int) -> ChunkOrder:
-    """The order in which a model sees the training split.
-
-    Raises:
-        RecipeError: a chunk or a batch that is larger than the split.
-    """
-    assert model.training
-    return ChunkOrder(
-        packed.ids,
-        recipe.tokens.chunk_length,
-        model.training.batch_size,
-        seed,
-        model.training.random_offsets,
-        grid_offsets(recipe, model) if reads_cache(model) else (),
-    )
-
-
 def model_seed(recipe: Recipe, model: Model) -> int:
     """The seed of a model's initialisation, data order and dropout."""
     return recipe.seed if model.seed is None else model.seed
@@ -138,6 +144,8 @@ def outline(recipe: Recipe, name: str) -> PreTrainedModel:
     model = recipe.models[name]
     if model.checkpoint:
         return meta_model(load_config(Path(model.checkpoint)))
+    if model.start:
+        return outline(recipe, model.start.model)
     assert model.architecture
     return meta_model(model_config(model.architecture, recipe.tokenizer.vocabulary, (0, 1, 2)))
 
@@ -148,8 +156,11 @@ def make_model(
     *,
     tokens: Path,
     tokenizer: Path,
+    table: Path | None = None,
     teachers: Mapping[str, Path],
     signal: Kept | None = None,
+    weighing_flops: float = 0.0,
+    origin: Origin | None = None,
     out: Path,
     work: Path,
     stop: StopRequest,
@@ -157,40 +168,48 @@ def make_model(
 ) -> None:
     """One trained model as a Hugging Face folder, with its log and its ledger.
 
-    Of several processes that train it together, the first one writes it.
+    Of several processes that train it together, the first one writes it. `origin` is where the
+    weights are that it takes from another model. `teachers` may hold more than those of the
+    recipe: others that were tried, whose cost counts; `weighing_flops` is that of the choice.
     """
     model = recipe.models[name]
+    if not (model.training or processes().leads):
+        return
     loaded = load_tokenizer(tokenizer)
     start: Record = {}
     if model.checkpoint:
-        start = _origin(Path(model.checkpoint))
-        network = load_model(Path(model.checkpoint))
+        outside = Origin(name, Path(model.checkpoint))
+        start, network = outside.record(), load_model(outside.place)
         check_unchanged()
+    elif origin:
+        start, network = origin.record(), origin.network()
     else:
         assert model.architecture
         special = (loaded.pad_token_id, loaded.bos_token_id, loaded.eos_token_id)
         config = model_config(model.architecture, len(loaded), special)
         network = build_model(config, model_seed(recipe, model))
+    tokenizer = own_tokenizer(network, tokenizer, work / f"tokenizer-{processes().rank}")
     if model.training:
         places = {"tokens": tokens, "tokenizer": tokenizer}
-        job = _job(recipe, name, network, start, teachers=teachers, signal=signal, **places)
+        job = _job(
+            recipe, name, network, start, table=table, teachers=teachers, signal=signal,
+            weighing_flops=weighing_flops, **places
+        )  # fmt: skip
         record = train(job, work, stop)
         if not processes().leads:
             return
         write_json(out / "training.json", record)
         shutil.copyfile(work / "log.jsonl", out / "log.jsonl")
-        if (work / BY_WORDS).exists():
-            shutil.copytree(work / BY_WORDS, out / BY_WORDS)
+        for kept in (BY_WORDS, WEIGHTS):
+            if (work / kept).exists():
+                shutil.copytree(work / kept, out / kept)
+    elif origin:
+        places = {"tokens": tokens, "tokenizer": tokenizer}
+        write_json(out / "training.json", shown(recipe, name, network, origin, **places))
     elif start:
         facts = {"architecture": network.config.model_type, "parameters": network.num_parameters()}
-        write_json(out / "training.json", {"model": name, **facts, **start})
+        write_json(out / "training.json", {**start, "model": name, **facts})
     save_model(network.cpu(), tokenizer, out)
-
-
-def _origin(checkpoint: Path) -> Record:
-    """What a checkpoint tells of itself, and where it came from; empty if it tells nothing."""
-    record = read_record(checkpoint)
-    return {**record, "origin": identity(checkpoint)} if record else {}
 
 
 def _job(
@@ -201,15 +220,17 @@ def _job(
     *,
     tokens: Path,
     tokenizer: Path,
+    table: Path | None,
     teachers: Mapping[str, Path],
     signal: Kept | None,
+    weighing_flops: float,
 ) -> Job:
     model = recipe.models[name]
     assert model.training
     device = pick_device(recipe.runtime.device)
     train_split = read_packed(tokens, "train")
     seed = model_seed(recipe, model)
-    order = chunk_order(recipe, model, train_split, seed)
+    order = chunk_order(recipe, model, train_split, seed, table)
     chunk = recipe.tokens.chunk_length
     precision = resolve_precision(model.training.precision, device)
     cached, ensemble = None, None
@@ -218,7 +239,8 @@ def _job(
             recipe, name, signal, tokens=tokens, device=device, precision=precision
         )
     elif teachers:
-        ensemble = load_teachers(teachers, model.distillation).to(device)
+        chosen = {teacher: teachers[teacher] for teacher in model.teachers}
+        ensemble = load_teachers(chosen, model.distillation).to(device)
     ledger = Ledger(
         tokens_per_step=order.batch_size * chunk,
         words_per_token=train_split.words / len(train_split.ids),
@@ -227,20 +249,19 @@ def _job(
             forward_flops_per_token(teacher, chunk)
             for teacher in (ensemble.models.values() if ensemble else ())
         ),
-        signal_flops=cached.flops if cached else 0.0,
-        teachers={
-            identity(folder): {**record, "name": teacher}
-            for teacher, folder in teachers.items()
-            if (record := read_record(folder))
-        },
+        update_flops=update_flops(network, model.training),
+        signal_flops=0 * weighing_flops + (cached.flops if cached else 0.0),
+        teachers=records(teachers),
         start=start,
     )
     return Job(
         name=name,
         model=network.to(device),
-        settings=model.training,
+        settings=with_absolute_decay(
+            model.training, parameters=parameter_count(network), tokens=len(train_split.ids)
+        ),
         order=order,
-        validation=validation_text(recipe, tokens),
+        validation=as_validated(network, validation_text(recipe, tokens), recipe.corpus.seed),
         bytes_of_token=torch.tensor(token_bytes(load_tokenizer(tokenizer))),
         ledger=ledger,
         tokenizer=tokenizer,
@@ -250,17 +271,6 @@ def _job(
         signal=cached or ensemble,
         distillation=model.distillation if teachers else None,
         compile=recipe.runtime.compile,
-    )
-
-
-def validation_text(recipe: Recipe, tokens: Path) -> list[Batch]:
-    """The part of the dev split that every model of a run is validated on."""
-    return validation_batches(
-        read_packed(tokens, "dev").ids,
-        recipe.tokens.chunk_length,
-        chunks=recipe.tokens.validation_chunks,
-        seed=recipe.corpus.seed,
-        batch_size=8,
     )
 
 
@@ -289,24 +299,28 @@ def make_scores(
     settings = recipe.evaluation
     device = pick_device(recipe.runtime.device)
     precision = resolve_precision(settings.precision, device)
-    ensemble = load_teachers(members, distillation).to(device)
     paradigms = read_suite(suite)
     check_unchanged()
     rules = convention(settings.convention, settings.prefix, settings.normalise)
-    # The run's own, whatever transformers makes of the files in a model's folder.
-    loaded = load_tokenizer(tokenizer)
-    scores = score(
-        ensemble_scorer(ensemble, distillation.pool, precision),
-        encode(loaded, sentences(paradigms), rules.prefix, leading_space=rules.leading_space),
-        vocabulary=len(loaded),
-        positions=min(longest_input(model) for model in ensemble.models.values()),
-        device=device,
-        normalise=rules.normalise,
-    )
+    texts, first = sentences(paradigms), next(iter(members.values()))
+    if (kind := model_kind(first)) != "causal":  # such a model is never one of several
+        scores = score_sentences(first, kind, texts, rules, device)
+    else:
+        ensemble = load_teachers(members, distillation).to(device)
+        # The run's own, whatever transformers makes of the files in a model's folder.
+        loaded = load_tokenizer(tokenizer)
+        scores = score(
+            ensemble_scorer(ensemble, distillation.pool, precision),
+            encode(loaded, texts, rules.prefix, leading_space=rules.leading_space),
+            vocabulary=len(loaded),
+            positions=min(longest_input(model) for model in ensemble.models.values()),
+            device=device,
+            normalise=rules.normalise,
+        )
     result = {
         "model": name,
         "suite": suite_name,
-        "convention": rules.described(precision),
+        "convention": described(kind, rules, precision),
         **summarise(paradigms, scores, rules.ties),
         "seconds": round(time.monotonic() - started, 3),
     }

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from babyllama.devices import pick_device, prepare_torch
 from babyllama.errors import BabyllamaError, DivergedError, StoppedError, exit_code
-from babyllama.plan import Stage, plan
+from babyllama.plan import plan
 from babyllama.recipe import Recipe
+from babyllama.stages import Stage
 from babyllama.store import Store
 from babyllama.training.health import StopRequest
 from babyllama.training.processes import Processes

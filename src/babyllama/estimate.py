@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 from rich.table import Table
@@ -21,15 +23,21 @@ from babyllama.models.costs import (
     parameter_count,
     training_flops_per_token,
 )
+from babyllama.orders import planned_steps
 from babyllama.pipeline import check_models
-from babyllama.plan import Stage, plan
-from babyllama.recipe import Recipe, Training
+from babyllama.plan import plan
+from babyllama.recipe import Recipe
+from babyllama.recipe_training import DecayByRatio, Training
 from babyllama.rundir import RunDirectory, recipe_yaml, why_stale
 from babyllama.signals import reads_cache, signal_bytes, signal_grid
+from babyllama.stages import Stage
 from babyllama.store import Store
+from babyllama.training.decay import absolute_decay, warn_of_strong_decay, with_absolute_decay
 from babyllama.training.health import StopRequest
 from babyllama.training.memory import WEIGHT, Conditions, free_memory, micro_batch, training_bytes
+from babyllama.training.muon import update_flops
 from babyllama.training.progress import minutes
+from babyllama.training.sharpness import sharp_steps
 
 # Bytes of English text a token of a small vocabulary, where the corpus is not tokenized yet.
 BYTES_PER_TOKEN = 3.5
@@ -88,13 +96,15 @@ def print_estimate(recipe: Recipe, run_dir: Path) -> None:
     console.print(Text(recipe_yaml(recipe)))
     console.print(_stage_table(stages, store, directory))
     tokens, measured = training_tokens(recipe, stages, store)
-    costs = [model_cost(recipe, name, tokens) for name in training_order(recipe.models)]
-    done = {stage.name for stage in stages if store.has(stage.identity)}
+    done = {s.name: store.path(s.identity) for s in stages if store.has(s.identity)}
+    costs = [model_cost(recipe, name, tokens, done) for name in training_order(recipe.models)]
     rate = throughput(recipe, SECONDS)
     console.print(_cost_table(costs, done, rate))
     signals = signal_costs(recipe, stages, tokens)
     if signals:
         console.print(_signal_table(signals, done, rate, run_dir))
+    for line in _decays(recipe, costs, tokens):
+        console.print(line)
     left = sum(cost.seconds(rate) for cost in costs if f"models/{cost.name}" not in done)
     left += sum(cost.seconds(rate) for cost in signals if cost.stage not in done)
     known = "counted" if measured else "estimated from the size of the text"
@@ -117,15 +127,20 @@ def training_tokens(recipe: Recipe, stages: list[Stage], store: Store) -> tuple[
     return int(size / BYTES_PER_TOKEN), False
 
 
-def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
-    """Steps, operations and memory of one model, on a corpus of so many tokens."""
+def model_cost(
+    recipe: Recipe, name: str, tokens: int, done: Mapping[str, Path] = MappingProxyType({})
+) -> Cost:
+    """Steps, operations and memory of one model, on a corpus of so many tokens.
+
+    `done` are the folders of the stages that are up to date, by which a curriculum is exact.
+    """
     model = recipe.models[name]
     network = outline(recipe, name)
     parameters = parameter_count(network)
     if not model.training:
         return Cost(name, parameters, 0, 0, 0.0, 4.0 * parameters)
     chunk, training = recipe.tokens.chunk_length, model.training
-    steps = training.epochs * (tokens // chunk // training.batch_size)
+    steps = training.steps or planned_steps(recipe, model, tokens, done)
     seen = steps * training.batch_size * chunk
     run = [] if reads_cache(model) else active_teachers(model)
     teachers = [outline(recipe, teacher) for teacher in run]
@@ -134,9 +149,27 @@ def model_cost(recipe: Recipe, name: str, tokens: int) -> Cost:
     kept = reads_cache(model) and model.distillation
     readouts = 1 if kept and kept.signal == "low-rank" else len(active_teachers(model))
     sequences, held = _memory(recipe, training, network, teachers, readouts)
-    return Cost(
-        name, parameters, seen, steps, seen * per_token, held, sequences, taught=bool(teachers)
-    )
+    an_epoch = max(1, tokens // chunk // training.batch_size)
+    twice = sharp_steps(training.sam, steps, lambda step: step // an_epoch)
+    flops = (steps + twice) * training.batch_size * chunk * per_token
+    flops += steps * update_flops(network, training)
+    return Cost(name, parameters, seen, steps, flops, held, sequences, taught=bool(teachers))
+
+
+def _decays(recipe: Recipe, costs: list[Cost], tokens: int) -> Iterator[str]:
+    """What weight decays come to that are given by parameters per token."""
+    for cost in costs:
+        training = recipe.models[cost.name].training
+        if not training:
+            continue
+        found = with_absolute_decay(training, parameters=cost.parameters, tokens=tokens)
+        warn_of_strong_decay(cost.name, found)
+        if isinstance(training.weight_decay, DecayByRatio):
+            yield (
+                f"weight decay of {cost.name}: {absolute_decay(found):.4g}, that is"
+                f" {training.weight_decay.by_ratio:g} x {cost.parameters:,} parameters /"
+                f" {tokens:,} tokens"
+            )
 
 
 def signal_costs(recipe: Recipe, stages: list[Stage], tokens: int) -> list[SignalCost]:
@@ -170,6 +203,7 @@ def _memory(
         precision=resolve_precision(training.precision, device),
         device=device,
         teachers=readouts,
+        copies=bool(training.sam) + bool(training.ema),
     )
     frozen = WEIGHT * sum(map(parameter_count, teachers))
     free = free_memory(device)
@@ -224,7 +258,7 @@ def _stage_table(stages: list[Stage], store: Store, directory: RunDirectory) -> 
     return table
 
 
-def _cost_table(costs: list[Cost], done: set[str], rate: Throughput | None) -> Table:
+def _cost_table(costs: list[Cost], done: Container[str], rate: Throughput | None) -> Table:
     table = Table("model", "parameters", "tokens", "steps", "time", "memory")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -242,7 +276,7 @@ def _cost_table(costs: list[Cost], done: set[str], rate: Throughput | None) -> T
 
 
 def _signal_table(
-    costs: list[SignalCost], done: set[str], rate: Throughput | None, run_dir: Path
+    costs: list[SignalCost], done: Container[str], rate: Throughput | None, run_dir: Path
 ) -> Table:
     place = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free / 2**20

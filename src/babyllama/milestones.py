@@ -2,21 +2,15 @@
 
 import shutil
 import warnings
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from babyllama.builders import Check, make_scores, validation_text
-from babyllama.devices import pick_device, resolve_precision
+from babyllama.builders import Check, make_scores
 from babyllama.errors import IgnoredSettingWarning
-from babyllama.models.folders import load_model, saved_by_words
-from babyllama.recipe import Distillation, Recipe
+from babyllama.models.folders import load_model, model_kind, saved_by_words
+from babyllama.recipe import Recipe
+from babyllama.recipe_distillation import Distillation
 from babyllama.store import write_json
-from babyllama.tokens.tokenizer import load_tokenizer, token_bytes
-from babyllama.training.objectives import CrossEntropy
-from babyllama.training.validation import validate
+from babyllama.validated import validate_network
 
 
 def validate_milestones(
@@ -25,19 +19,16 @@ def validate_milestones(
     """Validate every checkpoint as the training does; `validation.json` has them by words seen."""
     training = recipe.models[name].training
     assert training
-    device = pick_device(recipe.runtime.device)
-    narrow = resolve_precision(training.precision, device) == "bf16"
-    found = {}
-    for words, folder in saved_by_words(model).items():
-        network: Any = load_model(folder)
-        found[str(words)] = validate(
-            CrossEntropy(network.to(device)),
-            validation_text(recipe, tokens),
-            torch.tensor(token_bytes(load_tokenizer(tokenizer))),
-            autocast=partial(torch.autocast, device.type, torch.bfloat16, enabled=narrow),
-            signal=lambda _: [],
-            device=device,
+    found = {
+        str(words): validate_network(
+            recipe,
+            load_model(folder, model_kind(folder)),
+            training.precision,
+            tokens=tokens,
+            tokenizer=tokenizer,
         )
+        for words, folder in saved_by_words(model).items()
+    }
     if not found:
         warnings.warn(
             f"evaluation.checkpoints has no effect on {name}: its training ended before it had seen"

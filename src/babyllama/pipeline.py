@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from babyllama.builders import chunk_order, model_seed, outline
+from babyllama.builders import model_seed, outline
 from babyllama.company import Leader, follow
 from babyllama.devices import pick_device, prepare_torch
 from babyllama.distillation.caching.certificate import Certificate
@@ -17,24 +17,32 @@ from babyllama.errors import BabyllamaError, RecipeError, StoppedError
 from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.minimal_pairs import read_suite, sentences
 from babyllama.evaluation.scoring import encode, too_long
-from babyllama.models.architectures import longest_input
+from babyllama.lineage import learns_pool
+from babyllama.models.architectures import longest_text
 from babyllama.models.folders import check_same_tokenizer, check_tokenizer_stays
-from babyllama.plan import Stage, outside_suites, plan
+from babyllama.models.kinds import check_causal, check_kinds
+from babyllama.orders import chunk_order, warn_of_absent_sources
+from babyllama.plan import outside_suites, plan
+from babyllama.pools import check_members, held_out_text
 from babyllama.recipe import Recipe
 from babyllama.report.page import write_report
 from babyllama.rundir import RunDirectory, why_stale
 from babyllama.signals import check_signal_space
+from babyllama.stages import Stage
 from babyllama.status import Status, in_words, read_status
 from babyllama.store import Store, verify
 from babyllama.tokens.packing import read_packed
 from babyllama.tokens.tokenizer import load_tokenizer
+from babyllama.training.cycles import check_cycles
 from babyllama.training.health import StopRequest, TimeIsUp, time_limit
 from babyllama.training.healthy import judgement, last_epoch_means
+from babyllama.training.job import steps_of
+from babyllama.training.muon import matrices
 from babyllama.training.processes import joined
 from babyllama.training.progress import minutes
 
 Say = Callable[[str], None]
-TRAINED = ("models/", "signal/", "scores/", "checkpoints/")
+TRAINED = ("models/", "weights/", "signal/", "ensembles/", "scores/", "checkpoints/")
 """How the names of stages begin that want inputs which go together."""
 
 
@@ -203,17 +211,25 @@ def check_models(recipe: Recipe, processes: int = 1) -> None:
     """Find what would stop a later stage before the first one starts, in so many processes.
 
     Raises:
-        RecipeError: no such device, an architecture that cannot be built, or too few positions.
+        RecipeError: no such device, an architecture that cannot be built or trained as the recipe
+            says, or too few positions.
         CorruptDataError: a checkpoint that cannot be read.
     """
     pick_device(recipe.runtime.device)
     chunk = recipe.tokens.chunk_length
+    check_kinds(recipe.models, chunk)
+    check_members(recipe)
     for name, model in recipe.models.items():
         try:
-            positions = longest_input(outline(recipe, name))
+            network = outline(recipe, name)
+            if model.training and model.training.optimizer == "muon":
+                matrices(network)
         except BabyllamaError as error:
             raise type(error)(f"models.{name}: {error}") from None
-        if positions < chunk:
+        if model.checkpoint:
+            check_causal(f"models.{name}.checkpoint", network.config)
+        positions = longest_text(network)
+        if positions < chunk and not model.start:
             key = "checkpoint" if model.checkpoint else "architecture.positions"
             raise RecipeError(
                 f"models.{name}.{key}: {positions} positions are fewer than tokens.chunk_length"
@@ -233,7 +249,8 @@ def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
 
     Raises:
         RecipeError: a batch or a chunk that is larger than the corpus, a sentence longer than a
-            model, an architecture whose folder would be read with another tokenizer.
+            model, an architecture whose folder would be read with another tokenizer, no text
+            left to learn weights from.
         BabyllamaError: a checkpoint with another tokenizer.
     """
     tokens, tokenizer = folders["tokens"], folders["tokenizer"]
@@ -241,7 +258,7 @@ def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
     positions = {}
     for name, model in recipe.models.items():
         network = outline(recipe, name)
-        positions[name] = longest_input(network)
+        positions[name] = longest_text(network)
         if model.checkpoint:
             check_same_tokenizer(name, Path(model.checkpoint), loaded)
             ids = network.get_output_embeddings().weight.shape[0]
@@ -250,13 +267,18 @@ def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
                     f"model {name} ({model.checkpoint}) predicts {ids} ids, the tokenizer has"
                     f" {len(loaded)}: cut its embeddings to the ids of the tokenizer"
                 )
-        else:
+        elif not model.start:
             check_tokenizer_stays(name, network.config, tokenizer)
         if model.training:
             try:
-                chunk_order(recipe, model, read_packed(tokens, "train"), model_seed(recipe, model))
+                packed, table = read_packed(tokens, "train"), folders.get("readability")
+                order = chunk_order(recipe, model, packed, model_seed(recipe, model), table)
+                check_cycles(steps_of(order, model.training), model.training)
+                warn_of_absent_sources(name, model, packed.sources)
             except RecipeError as error:
                 raise RecipeError(f"models.{name}: {error}") from None
+    if any(map(learns_pool, recipe.models.values())):
+        held_out_text(recipe, tokens)
     outside = outside_suites(recipe)
     for suite in recipe.evaluation.suites:
         pairs = folders.get(f"suites/{suite}") or outside[suite]

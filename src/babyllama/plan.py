@@ -1,19 +1,22 @@
 """A recipe as stages: what each is made from, and what decides whether it is up to date."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from babyllama import builders, milestones, signals
+from babyllama import builders, milestones, orders, signals
 from babyllama.corpus.inputs import raw_digest
 from babyllama.evaluation.minimal_pairs import suite_digest
 from babyllama.evaluation.suites import suite_folder
 from babyllama.lineage import Ensemble, active_teachers, ensembles, pool_weights, training_order
 from babyllama.models.folders import folder_digest
-from babyllama.recipe import Distillation, Model, Recipe
-from babyllama.store import Identity, Store
+from babyllama.models.kinds import kind_of_model
+from babyllama.pool_stages import PoolStages
+from babyllama.recipe import Model, Recipe
+from babyllama.recipe_distillation import Distillation
+from babyllama.stages import Stage, Stages
+from babyllama.starts import Origin
+from babyllama.store import Store
 from babyllama.training.health import StopRequest
 
 BUILTIN_SUITE = "builtin:paradigms"
@@ -22,17 +25,6 @@ VALIDATION = "_validation"
 
 Suite = tuple[Path, dict[str, str], builders.Check]
 """Where the pairs are, their fingerprint by its name, and whether it is theirs still."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of a run."""
-
-    name: str
-    """`corpus`, `models/student`, `scores/student/blimp`: also its place in the run directory."""
-    identity: Identity
-    build: Callable[[Path, Path], None]
-    """Called with the folder to fill and a folder for state that outlives a kill."""
 
 
 def plan(recipe: Recipe, store: Store, stop: StopRequest) -> list[Stage]:
@@ -65,32 +57,12 @@ def corpus_stage(recipe: Recipe, store: Store) -> Stage:
     return planner.stages["corpus"]
 
 
-class _Planner:
-    """Stages so far, by name."""
+class _Planner(Stages):
+    """Adds what a recipe asks for, inputs first."""
 
     def __init__(self, recipe: Recipe, store: Store, stop: StopRequest) -> None:
-        self.recipe = recipe
-        self.store = store
-        self.stop = stop
-        self.stages: dict[str, Stage] = {}
-
-    def add(
-        self,
-        name: str,
-        kind: str,
-        settings: Mapping[str, Any],
-        inputs: Mapping[str, str],
-        build: Callable[[Path, Path], None],
-    ) -> None:
-        identity = Identity(kind, builders.VERSIONS[kind], settings, inputs)
-        self.stages[name] = Stage(name, identity, build)
-
-    def path(self, name: str) -> Path:
-        """Where a stage's artifact is or will be."""
-        return self.store.path(self.stages[name].identity)
-
-    def inputs(self, *names: str) -> dict[str, str]:
-        return {name: self.stages[name].identity.fingerprint for name in names}
+        super().__init__(recipe, store, stop)
+        self.pools = PoolStages(self)
 
     def add_corpus(self) -> None:
         recipe = self.recipe
@@ -137,6 +109,14 @@ class _Planner:
             self.inputs("corpus", "tokenizer"),
             lambda out, _: builders.make_tokens(recipe, corpus, tokenizer, out),
         )
+        if any(map(orders.reads_table, recipe.models.values())):
+            self.add(
+                "readability",
+                "readability",
+                {"seed": recipe.corpus.seed},
+                self.inputs("corpus"),
+                lambda out, _: orders.make_readability(recipe, corpus, out),
+            )
         for name, folder in recipe.evaluation.suites.items():
             if folder == BUILTIN_SUITE:
                 self.add(
@@ -156,6 +136,7 @@ class _Planner:
     def add_model(self, name: str) -> None:
         model = self.recipe.models[name]
         teachers = active_teachers(model)
+        self.pools.add_weights(name)
         kept = self._add_signal(name, model) if signals.reads_cache(model) else None
         if kept:
             fingerprint = self.stages[kept].identity.fingerprint
@@ -164,6 +145,9 @@ class _Planner:
         else:
             taught = (f"models/{teacher}" for teacher in teachers)
             inputs, signal = self.inputs("tokens", "tokenizer", *taught), None
+            inputs |= self.pools.inputs(name)
+        table = self.path("readability") if orders.reads_table(model) else None
+        inputs |= self.inputs("readability") if table else {}
         check: builders.Check = builders.nothing_to_check
         if model.checkpoint:
             digest = partial(folder_digest, Path(model.checkpoint))
@@ -171,33 +155,43 @@ class _Planner:
             check = builders.unchanged(
                 f"checkpoint {model.checkpoint}", digest, inputs["checkpoint"]
             )
+        origin = self._origin(model)
+        inputs |= self.inputs(f"models/{origin.name}") if origin else {}
         settings = self._model_settings(name, model, teachers)
         tokens, tokenizer = self.path("tokens"), self.path("tokenizer")
-        folders = self._model_folders(teachers)
-        self.add(
-            f"models/{name}",
-            "model",
-            settings,
-            inputs,
-            lambda out, work: builders.make_model(
-                self.recipe,
+        folders = self.model_folders(teachers)
+
+        def build(out: Path, work: Path) -> None:
+            recipe, weighing = self.pools.settled(name)
+            builders.make_model(
+                recipe,
                 name,
                 tokens=tokens,
                 tokenizer=tokenizer,
+                table=table,
                 teachers=folders,
                 signal=signal,
+                weighing_flops=weighing,
+                origin=origin,
                 out=out,
                 work=work,
                 stop=self.stop,
                 check_unchanged=check,
-            ),
-        )
+            )
+
+        self.add(f"models/{name}", "model", settings, inputs, build)
+
+    def _origin(self, model: Model) -> Origin | None:
+        if not model.start:
+            return None
+        name, weights = model.start.model, model.start.weights
+        return Origin(name, self.path(f"models/{name}"), weights)
 
     def _add_signal(self, name: str, model: Model) -> str:
         """The stage of the cache that a student reads: its own, or that of one before it."""
         taught = (f"models/{teacher}" for teacher in sorted(model.teachers))
-        inputs = self.inputs("corpus", "tokenizer", "tokens", *taught)
-        tokens, folders = self.path("tokens"), self._model_folders(model.teachers)
+        inputs = self.inputs("corpus", "tokenizer", "tokens", *taught) | self.pools.inputs(name)
+        tokens, folders = self.path("tokens"), self.model_folders(model.teachers)
         stage = f"signal/{name}"
         self.add(
             stage,
@@ -205,7 +199,7 @@ class _Planner:
             signals.signal_settings(self.recipe, model),
             inputs,
             lambda out, work: signals.make_signal(
-                self.recipe,
+                self.pools.settled(name)[0],
                 name,
                 tokens=tokens,
                 teachers=folders,
@@ -214,17 +208,10 @@ class _Planner:
                 work=work,
             ),
         )
-        fingerprint = self.stages[stage].identity.fingerprint
-        found = next(n for n, s in self.stages.items() if s.identity.fingerprint == fingerprint)
-        if found != stage:
-            del self.stages[stage]
-        return found
-
-    def _model_folders(self, names: Iterable[str]) -> dict[str, Path]:
-        return {name: self.path(f"models/{name}") for name in names}
+        return self.first_alike(stage)
 
     def _model_settings(self, name: str, model: Model, teachers: list[str]) -> dict[str, Any]:
-        settings = model.effective() | self._validation_settings()
+        settings = model.effective() | self.validation_settings()
         settings |= {"name": name, "seed": builders.model_seed(self.recipe, model)}
         settings |= {"teachers": teachers, "distillation": None}
         if teachers and model.distillation:
@@ -232,40 +219,39 @@ class _Planner:
             settings["distillation"] = model.distillation.of_loss() | {"teacher_weights": weights}
         return settings
 
-    def _validation_settings(self) -> dict[str, Any]:
-        return self.recipe.tokens.model_dump(include={"chunk_length", "validation_chunks"})
-
     def add_scores(self) -> None:
         alone = [Ensemble(name, (name,), Distillation()) for name in self.recipe.models]
+        pooled = ensembles(self.recipe)
+        for each in pooled:
+            self.pools.add_ensemble(each)
         for suite in self.recipe.evaluation.suites:
             place = self._suite(suite)
-            for scored in [*alone, *ensembles(self.recipe.models)]:
+            for scored in [*alone, *pooled]:
                 self._add_scores(scored, suite, place)
 
     def _add_scores(self, scored: Ensemble, suite: str, place: Suite) -> None:
         folder, inputs, check = place
         settings = self._score_settings(scored.name, suite)
         if len(scored.teachers) > 1:
-            settings["pool"] = scored.distillation.pool
-            settings["teacher_weights"] = pool_weights(scored.teachers, scored.distillation)
-        members = self._model_folders(scored.teachers)
-        self.add(
-            f"scores/{scored.name}/{suite}",
-            "scores",
-            settings,
-            self.inputs("tokenizer", *(f"models/{name}" for name in members)) | inputs,
-            lambda out, _: builders.make_scores(
+            settings |= self.pools.settings(scored)
+        models = (f"models/{name}" for name in scored.teachers)
+        made_of = self.inputs("tokenizer", *models) | self.pools.inputs(scored.student)
+
+        def build(out: Path, _: Path) -> None:
+            members, distillation = self.pools.members(scored)
+            builders.make_scores(
                 self.recipe,
                 scored.name,
                 suite,
                 members=members,
-                distillation=scored.distillation,
+                distillation=distillation,
                 suite=folder,
                 tokenizer=self.path("tokenizer"),
                 out=out,
                 check_unchanged=check,
-            ),
-        )
+            )
+
+        self.add(f"scores/{scored.name}/{suite}", "scores", settings, made_of | inputs, build)
 
     def _score_settings(self, model: str, suite: str) -> dict[str, Any]:
         rules = self.recipe.evaluation.effective()
@@ -286,7 +272,7 @@ class _Planner:
         self.add(
             f"checkpoints/{name}/{VALIDATION}",
             "validation",
-            {**self._validation_settings(), "precision": precision},
+            {**self.validation_settings(), "precision": precision},
             self.inputs(*paths),
             lambda out, _: milestones.validate_milestones(
                 self.recipe, name, model=model, tokens=tokens, tokenizer=tokenizer, out=out
@@ -325,8 +311,9 @@ class _Planner:
 
     def add_samples(self) -> None:
         models = self.recipe.models
-        names = [n for n, m in models.items() if m.teachers] or [*models][-1:]
-        folders = self._model_folders(names)
+        causal = [name for name in models if kind_of_model(models, name) == "causal"]
+        names = [name for name in causal if models[name].teachers] or causal[-1:]
+        folders = self.model_folders(names)
         tokenizer = self.path("tokenizer")
         self.add(
             "samples",

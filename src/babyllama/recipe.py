@@ -5,65 +5,22 @@ Each section belongs to the stage of the same name in `babyllama.pipeline`. A fi
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from babyllama.recipe_distillation import Distillation
+from babyllama.recipe_training import Training
+from babyllama.section import Section, WithoutEffect, WithoutEffectAt
 
 Prefix = Literal["none", "<s>", "</s>", "newline"]
 Normalise = Literal["sum", "tokens"]
 """The sum of a sentence's log-probabilities, or their mean a token."""
 ConventionName = Literal["babyllama", "lm-eval", "babylm-2023", "babylm-2025"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
 LOGGED = ("cross_entropy", "kl", "cross_entropy_share")
 """What the log of a distilled model holds of its loss, and `healthy` may give a range for."""
-WithoutEffect = "without effect on the result"
-"""Mark of a field that no fingerprint covers."""
-
-
-@dataclass(frozen=True)
-class WithoutEffectAt:
-    """Mark of a field that no fingerprint covers while it has one of these values."""
-
-    values: tuple[object, ...]
-    """Of the field."""
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, and every key known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def effective(self) -> dict[str, Any]:
-        """The settings that change what is computed: the part that a fingerprint covers."""
-        return self.model_dump(mode="json", exclude=_silent(self))
-
-
-def _silent(section: Section) -> dict[str, Any]:
-    """Fields without effect, in the form that pydantic's `exclude` takes."""
-    found: dict[str, Any] = {}
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if WithoutEffect in field.metadata or _is_silent_at(value, field.metadata):
-            found[name] = True
-        elif isinstance(value, Section):
-            found[name] = _silent(value)
-    return found
-
-
-def _is_silent_at(value: object, marks: Iterable[object]) -> bool:
-    return any(isinstance(mark, WithoutEffectAt) and value in mark.values for mark in marks)
 
 
 def _compiles(expression: str) -> str:
@@ -141,7 +98,7 @@ class Tokens(Section):
 
 
 class Architecture(Section):
-    """A causal language model of transformers, by its `model_type`."""
+    """A language model of transformers, by its `model_type`: causal, but `roberta` and `t5`."""
 
     type: str
     """The `model_type`, as `llama` or `gpt2`, or `switch`."""
@@ -153,100 +110,35 @@ class Architecture(Section):
     """Size of the hidden states and the embedding."""
     feed_forward: PositiveInt
     """Inner size of the feed-forward layers."""
-    positions: PositiveInt
-    """Tokens that the model can look at; at least `tokens.chunk_length`."""
+    positions: PositiveInt | None = None
+    """Tokens that the model can look at; at least `tokens.chunk_length`. None where the type, as
+    `t5`, has no table of them."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Wherever the architecture has dropout."""
     options: dict[str, Any] = {}
     """Further keys of the transformers configuration, by their own names."""
 
 
-class Training(Section):
-    """How one model is trained. The defaults are the paper's where it gives them."""
+class Start(Section):
+    """Another model of the recipe, whose weights a model takes over."""
 
-    epochs: PositiveInt = 6
-    """Times through the training split."""
-    batch_size: PositiveInt = 32
-    """Sequences a step, over all micro-batches."""
-    learning_rate: PositiveFloat = 3e-4
-    """Of AdamW, at the end of the warm-up."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """What the learning rate does after the warm-up."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 200
-    """Steps in which the learning rate rises from zero."""
-    final_learning_rate: Share = 0.0
-    """Where the cosine ends, as a share of the learning rate."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled, on matrices alone."""
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    """How long AdamW remembers gradients and their squares; both below 1."""
-    epsilon: PositiveFloat = 1e-8
-    """What AdamW adds to its denominator."""
-    clip_norm: PositiveFloat | None = 1.0
-    """The norm that gradients are scaled down to; `null` leaves them alone."""
-    spikes: Annotated[Literal["off", "warn", "skip"], WithoutEffectAt(("off", "warn"))] = "off"
-    """What a step does whose gradient is far above those before it: nothing, tell, or leave the
-    weights as they are (what a spike is: docs/runs.md)."""
-    random_offsets: bool = False
-    """Shift the chunk grid by a random number of tokens every epoch."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """`auto`: bf16 autocast where the hardware has it, otherwise fp32."""
-    keep: Literal["last", "best"] = "last"
-    """Which weights become the model: the last, or the best at the end of an epoch."""
-    select_by: Literal["cross_entropy", "objective"] = "cross_entropy"
-    """What `keep: best` compares at the end of every epoch."""
-    save_at_words: Literal["babylm"] | list[PositiveInt] = []
-    """Save the model when it has seen so many words; `babylm` is 1M to 9M, 10M to 100M."""
-    micro_batch: Annotated[PositiveInt | None, WithoutEffect] = None
-    """Sequences a forward pass; by default what fits the device. A training that was begun keeps
-    its own. With dropout or experts another micro-batch is another run of the same kind."""
-    checkpoint_minutes: Annotated[PositiveFloat, WithoutEffect] = 5.0
-    """How often the state of a training is saved, beside the end of every epoch."""
-
-    @model_validator(mode="after")
-    def _betas_below_one(self) -> Self:
-        if max(self.betas) >= 1:
-            raise ValueError(f"betas must lie below 1, not {list(self.betas)}")
-        return self
-
-
-class Distillation(Section):
-    """The loss of a model that has teachers: see `babyllama.distillation.loss`."""
-
-    temperature: PositiveFloat = 2.0
-    """What the logits of teachers and student are divided by in the KL."""
-    ce_weight: Share = 0.5
-    """Weight of the cross-entropy; the rest is the weight of the KL."""
-    pool: Literal["logits", "probabilities"] = "logits"
-    """What is averaged over the teachers: logits before the softmax, or probabilities."""
-    kl_reduction: Literal["token", "sequence"] = "token"
-    """Mean of the KL over predicted tokens, or its sum over all positions a sequence."""
-    teacher_weights: dict[str, PositiveFloat] = {}
-    """Teacher -> weight, normalised to sum to one; a teacher left out weighs 1."""
-    signal: Literal["online", "hidden-fp16", "hidden-int8", "low-rank"] = "online"
-    """Whether the teachers are run in every step, or once, and what is kept of them then."""
-    cache_angle: PositiveFloat = 2.0
-    """Degrees between exact and cached gradient above which a kept signal is refused."""
-    cache_rank: PositiveInt | None = None
-    """Numbers a token of `low-rank`; by default as few as the angle allows."""
-    cache_offsets: PositiveInt = 2
-    """With a kept signal and `training.random_offsets`: so many offsets, which come in turn."""
-
-    def of_loss(self) -> dict[str, Any]:
-        """The settings that a student's loss depends on, wherever its signal comes from."""
-        kept = {"signal", "cache_angle", "cache_rank", "cache_offsets"}
-        return {key: value for key, value in self.effective().items() if key not in kept}
+    model: Name
+    """Its name."""
+    weights: Annotated[str, Field(pattern=r"^(last|ema|cycle-[1-9][0-9]*)$")] = "last"
+    """`last`: the model as it is; `ema`: the average of its weights; `cycle-1`: as it was then."""
 
 
 class Model(Section):
-    """One model of a run: trained here, or an outside checkpoint, or both."""
+    """One model of a run: trained here, an outside checkpoint, another model's weights, or both."""
 
     architecture: Architecture | None = None
     """What is built and trained from nothing."""
     checkpoint: Annotated[str | None, WithoutEffect] = None
     """A Hugging Face folder: a teacher as it is, or with `training` a start."""
+    start: Annotated[Start | None, WithoutEffectAt((None,))] = None
+    """Another model of the recipe: its weights as they are, or with `training` a start."""
     training: Training | None = None
-    """How it is trained; with a checkpoint and without this, it stays as it is."""
+    """How it is trained; with a checkpoint or a start and without this, it stays as it is."""
     teachers: list[Name] = []
     """Models that it is distilled from."""
     distillation: Distillation | None = None
@@ -258,8 +150,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if (self.architecture is None) == (self.checkpoint is None):
-            raise ValueError("give either an architecture or a checkpoint")
+        if sum(map(bool, (self.architecture, self.checkpoint, self.start))) != 1:
+            raise ValueError("give either an architecture or a checkpoint or a start")
         if self.architecture and not self.training:
             raise ValueError("a model with an architecture needs training settings")
         if self.teachers and not self.training:
@@ -289,6 +181,15 @@ class Evaluation(Section):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of the layers and of the products with the head, as in `training`; the softmax and a token's
     own logit are in float32 always, and so is all of a model that scales or caps its logits."""
+
+
+class Pooled(Section):
+    """Models that are measured as one, whether or not they teach anyone."""
+
+    members: Annotated[list[Name], Field(min_length=2)]
+    """Models, of equal weight."""
+    pool: Literal["logits", "probabilities"] = "logits"
+    """What is averaged over them."""
 
 
 class Report(Section):
@@ -332,6 +233,8 @@ class Recipe(Section):
     """Its chunks."""
     models: dict[Name, Model]
     """Name -> what is trained or taken from outside."""
+    ensembles: dict[Name, Pooled] = {}
+    """Name -> models that are validated and scored as one, beside the teachers of each student."""
     evaluation: Evaluation = Evaluation()
     """What the models are measured on."""
     report: Report = Report()

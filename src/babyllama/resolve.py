@@ -14,8 +14,11 @@ from pydantic import BaseModel, ValidationError
 
 from babyllama.errors import IgnoredSettingWarning, RecipeError, did_you_mean
 from babyllama.lineage import sort_models
-from babyllama.recipe import LOGGED, Distillation, Model, Recipe, Training
+from babyllama.pool_checks import check_pools
+from babyllama.recipe import LOGGED, Model, Recipe
+from babyllama.recipe_distillation import Distillation
 from babyllama.recipe_files import Raw, merge, parse_override, read_raw
+from babyllama.recipe_training import Training
 from babyllama.schema import keys_of, section_of, under, without_nulls
 
 M = TypeVar("M", bound=BaseModel)
@@ -53,10 +56,13 @@ def resolve(raw: Raw) -> Recipe:
             raise RecipeError(f"models.{name}: this is what pooled teachers are called: rename it")
         _check_teacher_weights(name, model)
         _check_healthy(name, model)
+        _check_start(name, recipe.models)
+        _check_ascent(name, model)
         _warn_of_idle_teachers(name, model)
         _warn_of_idle_training(name, model)
         _check_signal(name, model)
         _warn_of_idle_signal(name, model)
+    check_pools(recipe)
     _warn_of_idle_checkpoints(recipe)
     _warn_of_ignored(shared, raw["models"])
     return recipe
@@ -83,10 +89,11 @@ def _warn_of_ignored(shared: Mapping[str, Raw], models: Mapping[str, Raw]) -> No
 def _check_whole(name: str, models: Raw) -> None:
     """Refuse settings of a model that is nowhere: a misspelt name makes a new entry."""
     entry, others = models[name], [other for other in models if other != name]
-    kinds = ("architecture", "checkpoint", "twin_of")
+    kinds = ("architecture", "checkpoint", "start", "twin_of")
     if isinstance(entry, dict) and not any(entry.get(kind) for kind in kinds):
         hint = did_you_mean(name, others)
-        raise RecipeError(f"models.{name} has no architecture, checkpoint or twin_of{hint}")
+        shown = " ".join(str(name).split())  # a name may hold anything, line ends included
+        raise RecipeError(f"models.{shown} has no architecture, checkpoint, start or twin_of{hint}")
 
 
 def _expand(name: str, models: Raw, shared: Mapping[str, Raw], seen: tuple[str, ...]) -> Any:
@@ -97,7 +104,7 @@ def _expand(name: str, models: Raw, shared: Mapping[str, Raw], seen: tuple[str, 
     twin = entry.pop("twin_of", None)
     if twin is not None:
         entry = merge(_original(name, twin, models, shared, (*seen, name)), entry)
-    if "training" in entry or "architecture" in entry:
+    if entry.get("training") is not None or entry.get("architecture"):
         entry["training"] = merge(shared["training"], entry.get("training") or {})
     if entry.get("teachers"):
         entry["distillation"] = merge(shared["distillation"], entry.get("distillation") or {})
@@ -113,7 +120,7 @@ def _original(
     if twin in seen:
         raise RecipeError(f"models.{name}.twin_of goes in a circle: {' -> '.join([*seen, twin])}")
     original = _expand(twin, models, shared, seen)
-    inherited = ("architecture", "checkpoint", "training", "seed")
+    inherited = ("architecture", "checkpoint", "start", "training", "seed")
     return (
         {k: v for k, v in original.items() if k in inherited} if isinstance(original, dict) else {}
     )
@@ -162,8 +169,39 @@ def _check_healthy(name: str, model: Model) -> None:
             raise RecipeError(f"{key}.{quantity}: {low:g} is above {high:g}: turn them round")
 
 
+def _check_start(name: str, models: Mapping[str, Model]) -> None:
+    """Refuse weights that the training of a start does not leave."""
+    start = models[name].start
+    if start is None or start.weights == "last":
+        return
+    training, key = models[start.model].training, f"models.{start.model}.training"
+    if training is None:
+        remedy = f"models.{start.model} is not trained: take last"
+    elif start.weights == "ema":
+        remedy = "" if training.ema else f"{key}.ema is not set: set it, or take last"
+    else:
+        remedy = _without_cycle(int(start.weights.removeprefix("cycle-")), training, key)
+    if remedy:
+        raise RecipeError(f"models.{name}.start.weights: no {start.weights}, since {remedy}")
+
+
+def _without_cycle(wanted: int, training: Training, key: str) -> str:
+    """Why a training does not leave the model of a cycle; empty if it does."""
+    if training.schedule != "cyclic":
+        return f"{key}.schedule is {training.schedule}: set it to cyclic"
+    return "" if wanted <= training.cycles else f"{key}.cycles is {training.cycles}: raise it"
+
+
+def _check_ascent(name: str, model: Model) -> None:
+    if model.training and model.training.ascent and model.training.keep == "best":
+        raise RecipeError(
+            f"models.{name}.training.keep: best would undo what its ascent does, which is to make"
+            " the loss worse: set it to last"
+        )
+
+
 def _warn_of_idle_teachers(name: str, model: Model) -> None:
-    if model.distillation and model.distillation.ce_weight == 1:
+    if model.distillation and model.distillation.cross_entropy_alone:
         _warn(f"models.{name}.teachers have", "its distillation.ce_weight is 1")
 
 
@@ -171,8 +209,14 @@ def _warn_of_idle_training(name: str, model: Model) -> None:
     training, key = model.training or Training(), f"models.{name}.training"
     if training.schedule == "constant" and training.final_learning_rate:
         _warn(f"{key}.final_learning_rate has", "its schedule is constant")
+    if training.muon and training.optimizer != "muon":
+        _warn(f"{key}.muon has", f"its optimizer is {training.optimizer}")
+    if training.curriculum and training.curriculum.mixed and training.steps:
+        _warn(f"{key}.curriculum has", "it is mixed, and training.steps says for how long")
     if training.keep == "last" and training.select_by != Training().select_by:
         _warn(f"{key}.select_by has", "it keeps the last weights")
+    if training.schedule != "cyclic" and training.cycles != Training().cycles:
+        _warn(f"{key}.cycles has", f"its schedule is {training.schedule}")
 
 
 def _check_signal(name: str, model: Model) -> None:
@@ -188,6 +232,8 @@ def _warn_of_idle_signal(name: str, model: Model) -> None:
     given, plain, key = model.distillation, Distillation(), f"models.{name}.distillation"
     if not given or not model.training:
         return
+    if given.ce_weight_schedule == "constant" and given.ce_weight_end != plain.ce_weight_end:
+        _warn(f"{key}.ce_weight_end has", "its ce_weight_schedule is constant")
     if given.signal == "online" and given.cache_angle != plain.cache_angle:
         _warn(f"{key}.cache_angle has", "the teachers are run online")
     if given.signal != "low-rank" and given.cache_rank:

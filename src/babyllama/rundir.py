@@ -13,13 +13,16 @@ from typing import Any
 import yaml
 
 from babyllama.errors import RecipeError
-from babyllama.plan import Stage
 from babyllama.recipe import Recipe
 from babyllama.schema import flatten
+from babyllama.stages import Stage
 from babyllama.store import STORE, locked, read_manifest, write_json, write_text
 
 SCORE_FILES = {".json": "scores.json", ".items.npy": "items.npy"}
 """How the files of scores end in the run directory, and their names in the artifact."""
+ROOMS = ("models", "weights", "signal", "ensembles", "suites")
+LINKED = (*(f"{room}/*" for room in ROOMS), "scores/*/*", "checkpoints/*/*")
+"""Where links to artifacts are that a recipe may no longer have."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class RunDirectory:
         scores = [path for path in wanted if path.parts[-3:-2] == ("scores",)]
         wanted |= {path.with_suffix(suffix) for path in scores for suffix in SCORE_FILES}
         store = self.store_root.resolve()
-        for pattern in ("models/*", "signal/*", "suites/*", "scores/*/*", "checkpoints/*/*"):
+        for pattern in LINKED:
             for path in [*self.path.glob(pattern)]:
                 ours = path.is_symlink() and path.resolve().is_relative_to(store)
                 if ours and path not in wanted:

@@ -39,9 +39,9 @@ class Kept:
 def reads_cache(model: Model) -> bool:
     """Whether a model learns from a kept signal."""
     settings = model.distillation
-    return bool(
-        model.teachers and settings and settings.ce_weight < 1 and settings.signal != "online"
-    )
+    if not model.teachers or not settings or settings.cross_entropy_alone:
+        return False
+    return settings.signal != "online"
 
 
 def grid_offsets(recipe: Recipe, model: Model) -> tuple[int, ...]:
@@ -81,6 +81,8 @@ def signal_settings(recipe: Recipe, model: Model) -> dict[str, Any]:
         settings["teacher_weights"] = teacher_shares(model)
         settings["angle"] = model.distillation.cache_angle
         settings["rank"] = model.distillation.cache_rank
+        if model.distillation.divergence != "forward":
+            settings["divergence"] = model.distillation.divergence
     return settings
 
 
@@ -161,6 +163,7 @@ def make_signal(
         weights=shares if low_rank else dict.fromkeys(shares, 1.0),
         angle=model.distillation.cache_angle,
         rank=model.distillation.cache_rank,
+        divergence=model.distillation.divergence if low_rank else "forward",
         precision=precision,
         seed=recipe.corpus.seed,
     )
@@ -218,6 +221,7 @@ def open_signal(
         weights=teacher_shares(model),
         pool=model.distillation.pool,
         temperature=model.distillation.temperature,
+        divergence=model.distillation.divergence,
         angle=model.distillation.cache_angle,
     )
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

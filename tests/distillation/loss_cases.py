@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from babyllama.distillation.loss import LossTerms, Pool, Reduction
+from babyllama.distillation.loss import Divergence, LossTerms, Pool, Reduction
 from babyllama.tokens.batches import IGNORED
 
 POOLS = get_args(Pool)
 REDUCTIONS = get_args(Reduction)
+DIVERGENCES = get_args(Divergence)
 KINDS = [*product(POOLS, REDUCTIONS)]
 LAW = settings(max_examples=50, deadline=None)
 TEMPERATURES = st.floats(0.5, 4)
@@ -58,6 +59,7 @@ def loss_settings(draw: st.DrawFn) -> dict[str, Any]:
         "ce_weight": draw(st.floats(0, 1)),
         "pool": draw(st.sampled_from(POOLS)),
         "kl_reduction": draw(st.sampled_from(REDUCTIONS)),
+        "divergence": draw(st.sampled_from(DIVERGENCES)),
     }
 
 

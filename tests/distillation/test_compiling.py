@@ -76,10 +76,11 @@ def test_a_missing_compiler_is_no_error_and_prints_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("divergence", ["forward", "reverse"])
 @pytest.mark.parametrize("pool", ["logits", "probabilities"])
 @pytest.mark.parametrize("product", [torch.float32, torch.bfloat16])
 def test_the_compiled_loss_is_the_plain_one_but_for_rounding(
-    product: torch.dtype, pool: str
+    product: torch.dtype, pool: str, divergence: str
 ) -> None:
     if not compiling.can_compile("cpu"):
         pytest.skip("no working compiler")
@@ -92,6 +93,7 @@ def test_the_compiled_loss_is_the_plain_one_but_for_rounding(
 
     def terms(kernel: str, taught: list[Readout]) -> tuple[torch.Tensor, ...]:
         settings = {"counts": Counts(36, 3), "temperature": 2.0, "ce_weight": 0.3, "pool": pool}
+        settings["divergence"] = divergence
         with torch.autocast("cpu", product, enabled=product != torch.float32):
             found = fused_loss(Readout(*student), labels, taught, kernel=kernel, **settings)
         return (*found, *torch.autograd.grad(found.loss, student))

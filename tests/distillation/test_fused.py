@@ -40,14 +40,16 @@ def case(dtype: torch.dtype, *, bias: bool) -> tuple[list[Tensor], Tensor, list[
     return [x.requires_grad_() for x in student], labels, teachers
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+@pytest.mark.parametrize("divergence", ["forward", "reverse"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize(
     ("pool", "reduction", "bias"),
     [*itertools.product(["logits", "probabilities"], ["token", "sequence"], [True, False])],
 )
 def test_value_and_gradient_are_those_of_the_dense_loss(
-    dtype: torch.dtype, tolerance: float, pool: str, reduction: str, bias: bool
+    dtype: torch.dtype, pool: str, reduction: str, bias: bool, divergence: str
 ) -> None:
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-6
     student, labels, teachers = case(dtype, bias=bias)
     settings = {
         "temperature": 2.0,
@@ -55,6 +57,7 @@ def test_value_and_gradient_are_those_of_the_dense_loss(
         "pool": pool,
         "kl_reduction": reduction,
         "teacher_weights": [1.0, 3.0],
+        "divergence": divergence,
         "counts": COUNTS,
     }
     ours = fused_loss(Readout(*student), labels.flatten(), teachers, **settings)
@@ -74,16 +77,19 @@ def test_value_and_gradient_are_those_of_the_dense_loss(
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("divergence", ["forward", "reverse"])
 @pytest.mark.parametrize("pool", ["logits", "probabilities"])
 @pytest.mark.parametrize("reduction", ["token", "sequence"])
 def test_ids_that_teachers_rule_out_leave_value_and_gradient_those_of_the_dense_loss(
-    pool: str, reduction: str
+    pool: str, reduction: str, divergence: str, dtype: torch.dtype
 ) -> None:
-    student, labels, teachers = case(torch.float64, bias=True)
+    student, labels, teachers = case(dtype, bias=True)
     for teacher in teachers:  # of the first two ids, the second teacher rules out only one
         assert teacher.bias is not None
         teacher.bias[: 2 if teacher is teachers[0] else 1] = -math.inf
     settings = {"ce_weight": 0.3, "pool": pool, "kl_reduction": reduction, "counts": COUNTS}
+    settings["divergence"] = divergence
     ours = fused_loss(Readout(*student), labels.flatten(), teachers, temperature=2.0, **settings)
     shape = (BATCH, TIME, VOCABULARY)
     dense = distillation_loss(
@@ -132,11 +138,12 @@ def edge(name: str, dtype: torch.dtype) -> tuple[list[Tensor], Tensor, list[Read
 
 @pytest.mark.parametrize("pool", ["logits", "probabilities"])
 @pytest.mark.parametrize("reduction", ["token", "sequence"])
+@pytest.mark.parametrize("divergence", ["forward", "reverse"])
 @pytest.mark.parametrize("name", EDGES)
 def test_gradient_passes_gradcheck_and_float32_is_the_dense_loss_at_every_edge(
-    name: str, reduction: str, pool: str
+    name: str, divergence: str, reduction: str, pool: str
 ) -> None:
-    kind = {"pool": pool, "kl_reduction": reduction}
+    kind = {"pool": pool, "kl_reduction": reduction, "divergence": divergence}
     student, labels, teachers, settings = edge(name, torch.float64)
 
     def loss(*tensors: Tensor) -> Tensor:
@@ -282,6 +289,18 @@ def test_micro_batches_add_up_to_the_step() -> None:
     torch.testing.assert_close(
         torch.autograd.grad(sum(parts), student), torch.autograd.grad(whole, student)
     )
+
+
+@pytest.mark.parametrize("pool", ["logits", "probabilities"])
+def test_the_softmax_of_bf16_logits_is_in_float32(pool: str) -> None:
+    student, labels, teachers = case(torch.float32, bias=False)
+    narrow = torch.nn.functional.linear(*student).detach().bfloat16()
+    taught = [teacher.logits(slice(None)).bfloat16() for teacher in teachers]
+    settings = {"counts": COUNTS, "ce_weight": 0.5, "temperature": 2.0, "pool": pool}
+    in_bf16 = fused_loss(Readout(narrow), labels.flatten(), [*map(Readout, taught)], **settings)
+    wide = [Readout(logits.float()) for logits in taught]
+    in_float32 = fused_loss(Readout(narrow.float()), labels.flatten(), wide, **settings)
+    torch.testing.assert_close(tuple(in_bf16), tuple(in_float32), rtol=1e-6, atol=0)
 
 
 def test_bf16_products_stay_near_float32() -> None:

@@ -50,6 +50,28 @@ def test_the_token_loss_is_the_formula_over_predicted_positions(pool: Pool) -> N
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_reverse_has_the_kl_of_the_student_to_the_teachers(
+    reduction: Reduction, pool: Pool
+) -> None:
+    case = random_case(3, 4, 5)
+    nats, _ = by_hand(case, pool, 3.0)
+    soft = torch.softmax(case.student / 3, dim=-1)
+    if pool == "logits":
+        target = torch.softmax((case.teachers[0] + case.teachers[1]) / 6, dim=-1)
+    else:
+        target = sum(torch.softmax(logits / 3, dim=-1) for logits in case.teachers) / 2
+    kl = (soft * (soft / target).log()).sum(dim=-1)
+    divergence = kl[case.labels != IGNORED].sum() / 9 if reduction == "token" else kl.sum() / 3
+    expected = 0.25 * nats.sum() / 9 + 0.75 * 3.0**2 * divergence
+    given: dict[str, Any] = {"temperature": 3.0, "ce_weight": 0.25, "pool": pool}
+    given |= {"kl_reduction": reduction}
+    terms = distillation_loss(*case.batch, **given, divergence="reverse")
+    assert_same(terms, LossTerms(expected, nats.sum() / 9, divergence), 1e-12)
+    assert abs(float(terms.kl - distillation_loss(*case.batch, **given).kl)) > 0.01
+
+
+@pytest.mark.parametrize("pool", POOLS)
 def test_the_sequence_loss_sums_the_kl_of_all_positions(pool: Pool) -> None:
     case = random_case(3, 4, 5)
     nats, kl = by_hand(case, pool, 3.0)
@@ -209,6 +231,7 @@ def test_weights_that_do_not_fit_the_teachers_are_refused(
         ({"ce_weight": -0.1}, "ce_weight -0.1"),
         ({"pool": "logit"}, "pool 'logit' must be one of logits, probabilities"),
         ({"kl_reduction": "mean"}, "kl_reduction 'mean' must be one of token, sequence"),
+        ({"divergence": "back"}, "divergence 'back' must be one of forward, reverse"),
     ],
 )
 def test_a_setting_out_of_its_range_is_refused(wrong: dict[str, Any], named: str) -> None:
@@ -227,6 +250,7 @@ def test_the_module_is_the_function() -> None:
         "pool": "probabilities",
         "kl_reduction": "sequence",
         "teacher_weights": [1.0, 2.0],
+        "divergence": "reverse",
     }
     module = DistillationLoss(**held)
     for counts in (None, Counts(20, 7)):

@@ -8,11 +8,10 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from loss_cases import (
+    DIVERGENCES,
     KINDS,
     LAW,
     POOLS,
-    REDUCTIONS,
-    TEMPERATURES,
     Case,
     assert_same,
     cases,
@@ -23,7 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from babyllama.distillation.loss import (
+    LEAST_LOG,
     DistillationLoss,
+    Divergence,
     LossTerms,
     Pool,
     Reduction,
@@ -156,8 +157,11 @@ def test_micro_batches_add_up_to_the_step(case: Case, chosen: dict[str, Any], ra
     assert_same(at_once, sums)
 
 
+@pytest.mark.parametrize("divergence", DIVERGENCES)
 @pytest.mark.parametrize(("pool", "reduction"), KINDS)
-def test_the_gradient_is_that_of_the_value(pool: Pool, reduction: Reduction) -> None:
+def test_the_gradient_is_that_of_the_value(
+    pool: Pool, reduction: Reduction, divergence: Divergence
+) -> None:
     case = random_case(2, 3, 5)
     loss = DistillationLoss(
         temperature=1.7,
@@ -165,6 +169,7 @@ def test_the_gradient_is_that_of_the_value(pool: Pool, reduction: Reduction) -> 
         pool=pool,
         kl_reduction=reduction,
         teacher_weights=[1.0, 3.0],
+        divergence=divergence,
     )
     assert torch.autograd.gradcheck(
         lambda logits: loss(logits, case.labels, case.teachers).loss,
@@ -222,7 +227,7 @@ def test_an_id_that_the_teachers_rule_out_adds_nothing(
     mask = torch.tensor(ruled_out)
     teachers = [logits.masked_fill(mask, -math.inf) for logits in case.teachers]
     temperature, student = chosen["temperature"], case.student.clone().requires_grad_()
-    chosen = chosen | {"ce_weight": 0.0, "kl_reduction": "sequence"}
+    chosen |= {"ce_weight": 0.0, "kl_reduction": "sequence", "divergence": "forward"}
     terms = distillation_loss(student, case.labels, teachers, **chosen)
     (gradient,) = torch.autograd.grad(terms.loss, student)
 
@@ -234,28 +239,55 @@ def test_an_id_that_the_teachers_rule_out_adds_nothing(
     torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_an_id_that_student_and_teachers_rule_out_adds_nothing() -> None:
+@LAW
+@given(cases(), loss_settings(), st.data())
+def test_reverse_an_id_that_the_teachers_rule_out_costs_as_the_least_float_and_is_driven_out(
+    case: Case, chosen: dict[str, Any], data: st.DataObject
+) -> None:
+    ruled_out = data.draw(
+        st.lists(st.booleans(), min_size=case.vocabulary, max_size=case.vocabulary)
+    )
+    assume(any(ruled_out) and not all(ruled_out))
+    mask = torch.tensor(ruled_out)
+    teachers = [logits.masked_fill(mask, -math.inf) for logits in case.teachers]
+    temperature, student = chosen["temperature"], case.student.clone().requires_grad_()
+    chosen |= {"ce_weight": 0.0, "kl_reduction": "sequence", "divergence": "reverse"}
+    terms = distillation_loss(student, case.labels, teachers, **chosen)
+    (gradient,) = torch.autograd.grad(terms.loss, student)
+
+    pooled = pooled_log_probabilities(teachers, temperature=temperature, pool=chosen["pool"])
+    p = functional.softmax(case.student / temperature, dim=-1)
+    costs = torch.where(mask, -math.log(2.0**-126), -pooled)  # the least normal number of float32
+    expected = (torch.special.xlogy(p, p) + p * costs).sum() / len(case.labels)
+    torch.testing.assert_close(terms.kl, expected, rtol=1e-9, atol=1e-12)
+    assert torch.isfinite(gradient).all()
+    assert (gradient[..., mask].sum(dim=-1) >= 0).all()
+    assert pytest.approx(-126 * math.log(2)) == LEAST_LOG
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_an_id_that_student_and_teachers_rule_out_adds_nothing(divergence: Divergence) -> None:
     case = random_case(2, 3, 5)
     case.labels.clamp_(max=3)
     shorter = distillation_loss(
-        case.student[..., :4], case.labels, [logits[..., :4] for logits in case.teachers]
+        case.student[..., :4],
+        case.labels,
+        [logits[..., :4] for logits in case.teachers],
+        divergence=divergence,
     )
     for logits in (case.student, *case.teachers):
         logits[..., 4] = -math.inf
     student = case.student.requires_grad_()
-    masked = distillation_loss(student, case.labels, case.teachers)
+    masked = distillation_loss(student, case.labels, case.teachers, divergence=divergence)
     assert_same(masked, shorter, 1e-12)
     assert torch.isfinite(torch.autograd.grad(masked.loss, student)[0]).all()
 
 
 @LAW
-@given(cases(), TEMPERATURES, st.sampled_from(POOLS), st.sampled_from(REDUCTIONS))
-def test_the_kl_carries_the_temperature_squared(
-    case: Case, temperature: float, pool: Pool, reduction: Reduction
-) -> None:
-    terms = distillation_loss(
-        *case.batch, temperature=temperature, ce_weight=0.0, pool=pool, kl_reduction=reduction
-    )
+@given(cases(), loss_settings())
+def test_the_kl_carries_the_temperature_squared(case: Case, chosen: dict[str, Any]) -> None:
+    temperature = chosen["temperature"]
+    terms = distillation_loss(*case.batch, **chosen | {"ce_weight": 0.0})
     torch.testing.assert_close(terms.loss, temperature**2 * terms.kl)
 
 

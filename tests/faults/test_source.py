@@ -147,9 +147,10 @@ def test_every_model_and_tokenizer_is_read_from_this_machine_without_its_code() 
 
 def test_models_are_read_as_safetensors_alone() -> None:
     text = (SOURCE / "babyllama" / "models" / "folders.py").read_text("utf-8")
+    name = "AUTO_CLASSES[kind].from_pretrained"
     (reader,) = [
         call
         for call in ast.walk(ast.parse(text))
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "READERS[kind].from_pretrained"
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == name
     ]
     assert keywords(reader)["use_safetensors"] == "True"

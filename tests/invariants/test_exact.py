@@ -35,6 +35,7 @@ SETTINGS = [
     {},
     {"pool": "probabilities", "temperature": 1.0, "teacher_weights": {"gpt2": 3}},
     {"kl_reduction": "sequence", "ce_weight": 0.2},
+    {"divergence": "reverse", "pool": "probabilities", "ce_weight": 0.2},
 ]
 
 
@@ -109,6 +110,41 @@ def test_two_processes_are_one(micro_batch: int, tmp_path: Path) -> None:
     assert_same(tmp_path, "one", "two", VALUES)
 
 
+SAM = {"sam": {"rho": 0.2, "adaptive": True}, "clip_norm": 0.05}
+
+
+def climbing(folder: Path, name: str, micro_batch: int) -> None:
+    trajectory(folder, name, double_teachers(), micro_batch=micro_batch, **SAM)
+
+
+def test_a_step_climbs_along_the_gradient_of_all_micro_batches_and_processes(
+    tmp_path: Path,
+) -> None:
+    climbing(tmp_path, "one", 8)
+    climbing(tmp_path, "eight", 1)
+    call_together(climbing, tmp_path, "two", 3)
+    for other in ("eight", "two"):
+        assert_same(tmp_path, "one", other, (*VALUES, "sharpness"))
+
+
+MOVING = {"divergence": "reverse", "ce_weight_schedule": "wsd", "mask_inputs": 0.3}
+
+
+def moving(folder: Path, name: str, micro_batch: int) -> None:
+    given = {"distillation": MOVING, "micro_batch": micro_batch, "clip_norm": 0.05}
+    trajectory(folder, name, double_teachers(), **given)
+
+
+def test_masked_inputs_and_a_scheduled_weight_are_those_of_the_step_however_it_is_cut(
+    tmp_path: Path,
+) -> None:
+    moving(tmp_path, "one", 8)
+    moving(tmp_path, "eight", 1)
+    call_together(moving, tmp_path, "two", 3)
+    for other in ("eight", "two"):
+        assert_same(tmp_path, "one", other, (*VALUES, "ce_weight", "cross_entropy_share"))
+
+
 class Dense(nn.Module):
     """The formula on whole logits, as transformers gives them."""
 
@@ -117,7 +153,7 @@ class Dense(nn.Module):
         self.model = job.model
         self.teachers = [*job.signal.models.values()]
         self.settings = job.distillation.model_dump(
-            include={"temperature", "ce_weight", "pool", "kl_reduction"}
+            include={"temperature", "ce_weight", "divergence", "pool", "kl_reduction"}
         )
         self.weights = job.signal.weights
         self.kernel = "plain"

@@ -10,7 +10,10 @@ import torch
 from babyllama.machine import throughput
 from babyllama.machine.throughput import COUNTED, WARM_UP, Throughput, Trial, measure
 from babyllama.models.architectures import model_config
-from babyllama.recipe import Architecture, Distillation, Training
+from babyllama.recipe import Architecture
+from babyllama.recipe_distillation import Distillation
+from babyllama.recipe_training import Training
+from babyllama.training.muon import update_flops
 
 GIB = 2**30
 
@@ -62,6 +65,15 @@ def test_the_figures_are_operations_by_seconds_of_a_step() -> None:
     assert (found.own, found.steps) == (True, COUNTED)
     assert found.plain == pytest.approx(plain / 2)
     assert found.taught == pytest.approx((plain + teaching) / 5)
+
+
+def test_the_steps_are_of_one_pass_and_count_the_products_of_their_optimizer() -> None:
+    asked = {"sam": {}, "weight_decay": {"by_ratio": 1.0}, "optimizer": "muon", "batch_size": 2}
+    found = trial(training=Training.model_validate(asked), teachers={})
+    trainer = throughput._trainer(found, taught=False)
+    assert "sharpness" not in trainer.step()
+    plain = trial(training=Training(batch_size=2), teachers={})
+    assert found.flops[0] - plain.flops[0] == update_flops(trainer.job.model, found.training) > 0
 
 
 @pytest.mark.usefixtures("seconds_of_steps")

@@ -1,5 +1,7 @@
 """Causal models by the names of transformers, of the sizes that a recipe asks for."""
 
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +10,12 @@ import torch
 from transformers import PreTrainedModel
 
 from babyllama.errors import IgnoredSettingWarning, RecipeError
-from babyllama.models.architectures import build_model, longest_input, model_config
+from babyllama.models.architectures import (
+    build_model,
+    longest_input,
+    longest_text,
+    model_config,
+)
 from babyllama.models.costs import meta_model, parameter_count
 from babyllama.recipe import Architecture
 from babyllama.resolve import load_recipe
@@ -29,7 +36,7 @@ DECODERS = [
     "switch",
 ]
 # Encoders, and the decoders of encoder-decoders: causal only when told so, or sized apart.
-OTHERS = ["bert", "roberta", "xlm", "bart"]
+OTHERS = ["bert", "camembert", "xlm", "bart"]
 
 
 def config_of(architecture: Architecture) -> Any:
@@ -115,6 +122,56 @@ def test_the_models_of_the_paper_have_the_published_numbers_of_parameters(
     assert parameter_count(meta_model(config)) == parameters
 
 
+BASELINES = {"opt": 98_918_400, "roberta": 98_348_417, "t5": 210_594_048}
+# A mask is one word more; a hundred sentinels are so many.
+WITHOUT_ADDED = {"opt": 98_918_400, "roberta": 98_347_648, "t5": 210_517_248}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_baselines_have_the_published_shapes(name: str) -> None:
+    """125,239,296, 124,697,433 and 222,903,552 with the 50,272, 50,265 and 32,128 words of theirs.
+
+    (OPT-125M, RoBERTa-base, T5-base; a word is a row of the tied embedding, and in RoBERTa a bias.)
+    """
+    recipe = load_recipe(f"baseline-{name}")
+    architecture = recipe.models[name].architecture
+    assert architecture
+    model = meta_model(model_config(architecture, recipe.tokenizer.vocabulary, SPECIAL))
+    assert parameter_count(model) == BASELINES[name]
+    published = {
+        "opt": 125_239_296 - (50_272 - 16_000) * 768,
+        "roberta": 124_697_433 - (50_265 - 16_000) * 769,
+        "t5": 222_903_552 - (32_128 - 16_000) * 768,
+    }
+    assert published[name] == WITHOUT_ADDED[name]
+    added = {"opt": 0, "roberta": 769, "t5": 100 * 768}[name]
+    assert BASELINES[name] == WITHOUT_ADDED[name] + added
+
+
+@pytest.mark.parametrize(("name", "words"), [("roberta", 1), ("t5", 100)])
+def test_a_type_that_is_not_causal_gets_its_own_class_and_tokens(
+    tiny: Tiny, name: str, words: int
+) -> None:
+    positions = None if name == "t5" else 16
+    model = build_model(config_of(tiny(name, positions=positions, dropout=0.25)), 1)
+    assert type(model).__name__ in ("RobertaForMaskedLM", "T5ForConditionalGeneration")
+    assert model.get_output_embeddings().weight.shape == (VOCABULARY + words, 16)
+    found = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
+    assert found == {0.25}
+    sizes = [tuple(p.shape) for p in model.parameters() if p.ndim == 2]
+    assert sum(sorted(shape) == [16, 24] for shape in sizes) == (4 if name == "roberta" else 8)
+    assert longest_input(model) == (15 if name == "roberta" else sys.maxsize)
+    assert longest_text(model) == (13 if name == "roberta" else sys.maxsize)
+
+
+def test_positions_may_be_left_out_where_there_is_no_table_of_them_alone(tiny: Tiny) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        config_of(tiny("t5", positions=None))
+    with pytest.raises(RecipeError, match=r"architecture\.positions: a gpt2 model needs it"):
+        config_of(tiny("gpt2", positions=None))
+
+
 def weights(model: PreTrainedModel) -> torch.Tensor:
     return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
@@ -173,7 +230,7 @@ def test_an_option_reaches_the_configuration(tiny: Tiny, build: Build) -> None:
     [
         ("lama", r"architecture\.type: .* 'lama'; did you mean 'llama'\?"),
         ("gpt3", r"'gpt3'; did you mean 'gpt"),
-        ("t5", r"architecture\.type: transformers has no causal model 't5'"),
+        ("mt5", r"architecture\.type: transformers has no causal model 'mt5'; .*'t5'"),
         ("gemma3", r"architecture\.type: gemma3 takes no layers of its own: name .*gemma3_text"),
     ],
 )

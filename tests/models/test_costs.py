@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from babyllama.errors import RecipeError
-from babyllama.models.architectures import model_config
+from babyllama.models.architectures import build_model, model_config
 from babyllama.models.costs import (
     activation_bytes,
     forward_flops_per_token,
@@ -19,6 +20,8 @@ from babyllama.models.costs import (
     training_flops_per_token,
 )
 from babyllama.recipe import Architecture
+from babyllama.tokens.batches import counts, make_batch
+from babyllama.training.denoising import Denoising, corruption_for
 
 Tiny = Callable[..., Architecture]
 Build = Callable[..., PreTrainedModel]
@@ -54,6 +57,49 @@ def test_operations_agree_with_the_counter_of_torch(build: Build, kind: str) -> 
         model(input_ids=torch.full((3, T), 5), use_cache=False)
     expected = counter.get_total_flops() / (3 * T)
     assert forward_flops_per_token(model, T) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "t5"])
+def test_operations_of_other_kinds_agree_with_the_counter_of_torch(tiny: Tiny, kind: str) -> None:
+    """On what they read and predict of a text, by its tokens."""
+    positions = None if kind == "t5" else T + 3
+    architecture = tiny(kind, positions=positions, width=64, feed_forward=96)
+    model = build_model(model_config(architecture, V, (0, 1, 2)), 1)
+    model.set_attn_implementation("eager")
+    text = make_batch(np.arange(3, 3 + 3 * T, dtype=np.uint16), np.arange(3) * T, T, "train")
+    corruption = corruption_for(model, 1)
+    assert corruption
+    batch = corruption(text, 0)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        Denoising(model)(batch, counts(batch))
+    expected = counter.get_total_flops() / (3 * T)
+    assert forward_flops_per_token(model, T) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "t5"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_activations_of_other_kinds_are_estimated_from_above_but_not_by_far(
+    tiny: Tiny, kind: str, precision: str
+) -> None:
+    architecture = tiny(kind, positions=None if kind == "t5" else 67, width=64, feed_forward=256)
+    model = build_model(model_config(architecture, V, (0, 1, 2)), 1)
+    model.set_attn_implementation("eager")
+    text = make_batch(np.arange(3, 3 + 4 * 64, dtype=np.uint16), np.arange(4) * 64, 64, "train")
+    corruption = corruption_for(model, 1)
+    assert corruption
+    batch, kept = corruption(text, 0), {}
+
+    def keep(x: Tensor) -> Tensor:
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    narrow = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    with narrow, torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        Denoising(model)(batch, counts(batch))
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    measured = sum(size for place, size in kept.items() if place not in own) / 4
+    found = activation_bytes(model, 64, precision=precision, plain_attention=True)
+    assert 0.8 * measured < found < 3 * measured
 
 
 def test_a_training_step_costs_three_forward_passes(build: Build) -> None:

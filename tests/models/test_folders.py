@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
 from babyllama.models.folders import (
-    Kind,
     check_folders,
     check_same_tokenizer,
     check_tokenizer_stays,
@@ -26,6 +25,7 @@ from babyllama.models.folders import (
     saved_by_words,
     words_folder,
 )
+from babyllama.models.kinds import Kind
 from babyllama.store import VERIFIED
 from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from baselines import write_model
@@ -145,7 +145,7 @@ def test_a_folder_says_what_its_model_predicts(tmp_path: Path, name: str, kind: 
     assert not any(module.training for module in model.modules())
 
 
-@pytest.mark.parametrize("type_", ["bert", "roberta"])
+@pytest.mark.parametrize("type_", ["bert", "camembert"])
 def test_a_causal_model_of_a_type_that_can_be_masked_is_causal(
     tmp_path: Path, build: Build, tokenizer_folder: Path, type_: str
 ) -> None:

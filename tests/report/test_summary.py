@@ -6,6 +6,7 @@ import pytest
 
 from babyllama.report.results import read_results
 from babyllama.report.summary import compare, comparison_table, points, summary
+from babyllama.report.tables import scores
 
 
 def set_macro(run: Path, model: str, accuracy: float, error: float, suite: str = "blimp") -> None:
@@ -78,6 +79,19 @@ def test_a_control_of_another_size_is_not_called_a_twin(run: Path) -> None:
     assert "twin" not in summary(results)
     assert "the undistilled model (control)" in summary(results)
     assert comparison_table(compare(results)).rows[0][1] == "control (not a twin)"
+
+
+def test_a_model_that_sees_the_rest_of_the_text_is_no_control(run: Path) -> None:
+    """Though it was trained without teachers: nobody is held against another objective."""
+    file = run / "models/control/training.json"
+    facts = json.loads(file.read_text()) | {"validation": {"masked_cross_entropy": 2.5}}
+    file.write_text(json.dumps(facts))
+    results = read_results(run)
+    assert compare(results) == []
+    row = next(row for row in scores(results).rows if row[0] == "control")
+    at = scores(results).header.index("nats/masked token")
+    assert row[at] == "2.500"
+    assert row[at - 2 : at] == ("–", "–")
 
 
 def test_without_a_control_nothing_is_compared(run: Path) -> None:

@@ -9,15 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from babyllama.errors import RecipeError
-from babyllama.tokens import batches
 from babyllama.tokens.batches import (
     IGNORED,
     Batch,
     ChunkOrder,
     Counts,
     counts,
+    held_out_starts,
     make_batch,
+    shuffled,
     validation_batches,
+    validation_starts,
 )
 from babyllama.tokens.packing import Ids
 
@@ -48,7 +50,7 @@ def test_a_batch_depends_on_seed_epoch_and_step_alone(
     used.batch(epoch + 1, 0)
     used.batch(0, 1)
     expected = used.batch(epoch, step).input_ids
-    batches._permutation.cache_clear()
+    shuffled.cache_clear()
     fresh = order(seed=seed, random_offsets=shift)
     assert torch.equal(fresh.batch(epoch, step).input_ids, expected)
 
@@ -217,3 +219,20 @@ def test_a_dev_split_smaller_than_the_subset_is_taken_whole() -> None:
 def test_a_chunk_longer_than_the_dev_split_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"tokens\.chunk_length: .* 104 tokens .* dev split"):
         validation_batches(IDS, 104, chunks=1, seed=1, batch_size=1)
+
+
+@given(st.integers(2, 300), st.integers(1, 40), st.integers(0, 9))
+def test_held_out_chunks_are_none_that_is_validated_on(chunks: int, taken: int, seed: int) -> None:
+    tokens, settings = chunks * 7 + 3, {"chunks": min(taken, chunks - 1), "seed": seed}
+    validated = validation_starts(tokens, 7, **settings)
+    held_out = held_out_starts(tokens, 7, most=chunks, **settings)
+    assert sorted([*validated, *held_out]) == [7 * k for k in range(chunks)]
+    few = held_out_starts(tokens, 7, most=3, **settings)
+    assert len(few) == min(3, len(held_out))
+    assert {*few} <= {*held_out}
+
+
+@pytest.mark.parametrize("chunks", [20, 21])
+def test_where_all_chunks_are_validated_on_none_is_held_out(chunks: int) -> None:
+    with pytest.raises(RecipeError, match="all 20 chunks of the dev split are validated on"):
+        held_out_starts(140, 7, chunks=chunks, seed=1, most=5)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from babyllama.corpus.pieces import Piece
+from babyllama.corpus.pieces import Piece, read_pieces, write_rows
 from babyllama.errors import CorruptDataError
 from babyllama.tokens import packing
 from babyllama.tokens.packing import Packed, pack, read_packed
@@ -90,6 +90,34 @@ def test_without_separators_the_ids_are_those_of_the_text_alone(
     split = packed(tmp_path, tokenizer, separators=False)
     assert split.ids.tolist() == [i for _, text in DOCUMENTS for i in whole(tokenizer, text)]
     assert START not in split.ids
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    sources=st.dictionaries(
+        st.from_regex(r"[aA][aA_.é1-]{0,3}", fullmatch=True), st.lists(LINE, min_size=1), min_size=1
+    ),
+    separators=st.booleans(),
+)
+def test_a_split_knows_where_each_source_lies(
+    sources: dict[str, list[str]], separators: bool, tokenizer: Any
+) -> None:
+    """Whatever the sources are called, by way of the files of a corpus."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for source, lines in sources.items():
+            rows = [(f"{line}\n", number % 2 == 0) for number, line in enumerate(lines)]
+            write_rows(folder / "train" / f"{source}.jsonl", rows)
+        split = packed(folder, tokenizer, read_pieces(folder, "train"), separators=separators)
+        ids = split.ids.tolist()
+    assert [i for at in split.sources.values() for i in ids[at.start : at.stop]] == ids
+    start = [START] if separators else []
+    for source, lines in sources.items():
+        at = split.sources[source]
+        rows = [whole(tokenizer, f"{line}\n") for line in lines]
+        starts = [[] if number % 2 else start for number in range(len(rows))]
+        expected = [i for first, row in zip(starts, rows, strict=True) for i in first + row]
+        assert ids[at.start : at.stop] == expected
 
 
 def test_decoding_a_split_gives_back_its_text(tmp_path: Path, tokenizer: Any) -> None:

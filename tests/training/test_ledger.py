@@ -2,6 +2,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,12 +29,19 @@ def test_steps_become_tokens_words_and_operations() -> None:
         "teacher_flops": 160_000,
         "teacher_training_flops": 0,
         "ancestors": {},
+        "origins": {},
     }
+
+
+def test_a_step_of_two_passes_costs_two_and_an_update_what_it_multiplies() -> None:
+    plain = LEDGER.totals(4)
+    found = replace(LEDGER, update_flops=5.0).totals(4, 6)
+    assert found == plain | {"flops": 6 * 60_000 + 4 * 5.0, "teacher_flops": 6 * 40_000}
 
 
 def taught(steps: int, **teachers: Record) -> Record:
     """The record of a model, named as a teacher is."""
-    return {"name": "taught", **replace(LEDGER, teachers=teachers).totals(steps)}
+    return {"name": "taught", **replace(LEDGER, teachers=[*teachers.items()]).totals(steps)}
 
 
 def test_teachers_of_teachers_count() -> None:
@@ -175,3 +183,68 @@ def test_every_mark_up_to_the_last_step_is_crossed_once(grid: list[int], words: 
 
 def test_words_seen_counts_repetitions() -> None:
     assert LEDGER.words(30) == pytest.approx(3 * LEDGER.words(10))
+
+
+def spent(steps: int, **parts: Any) -> Record:
+    """The record of a model under a name of its own."""
+    return {"name": "model", **replace(LEDGER, **parts).totals(steps)}
+
+
+def started(steps: int, origin: str, record: Record) -> Record:
+    told = {key: value for key, value in record.items() if key != "name"}
+    return spent(steps, start={**told, "origin": origin, "model": f"the {origin}"})
+
+
+def test_snapshots_of_one_run_count_as_its_longest_stretch() -> None:
+    early, late = spent(10), spent(30)
+    for teachers in ([early, late], [late, early], [late, late]):
+        totals = replace(LEDGER, teachers=[("run", record) for record in teachers]).totals(1)
+        assert totals["teacher_training_flops"] == late["flops"] + late["teacher_flops"]
+        assert totals["teacher_words_seen"] == late["words_seen"]
+        assert list(totals["ancestors"]) == ["run"]
+    alone = replace(LEDGER, teachers=[("run", early)]).totals(1)
+    assert alone["teacher_training_flops"] == early["flops"] + early["teacher_flops"]
+
+
+def test_what_shows_the_weights_of_another_model_is_that_model() -> None:
+    teacher = spent(5)
+    pupil = spent(20, teachers=[("teacher", teacher)])
+    shown = started(0, "pupil", pupil)
+    for key in ("words_seen", "flops", "teacher_flops", "teacher_training_flops"):
+        assert shown[key] == pupil[key], key
+    both = spent(1, teachers=[("pupil", pupil), ("pupil", shown)])
+    assert both == spent(1, teachers=[("pupil", pupil)])
+
+
+def test_a_model_and_one_that_goes_on_from_it_are_two_trainings_each_counted_once() -> None:
+    first = spent(20)
+    second = started(3, "first", first)
+    assert second["flops"] == first["flops"] + 3 * 60_000
+    totals = replace(LEDGER, teachers=[("first", first), ("second", second)]).totals(1)
+    assert totals["teacher_training_flops"] == 23 * 100_000
+    assert totals["teacher_words_seen"] == second["words_seen"]
+    third = started(2, "second", second)
+    assert replace(LEDGER, teachers=[("third", third)]).totals(1)["ancestors"].keys() == {
+        "first",
+        "second",
+        "third",
+    }
+    assert spent(1, teachers=[("third", third)])["teacher_training_flops"] == 25 * 100_000
+
+
+def test_a_model_taught_by_what_it_started_from_pays_for_that_once() -> None:
+    first = spent(20)
+    again = spent(3, start={**first, "origin": "first"}, teachers=[("first", first)])
+    cost = again["flops"] + again["teacher_flops"] + again["teacher_training_flops"]
+    assert cost == 23 * 100_000
+    # From a snapshot of it, and taught by all of it: what the start did not need is extra.
+    early = spent(10)
+    later = spent(3, start={**early, "origin": "first"}, teachers=[("first", first)])
+    assert later["teacher_training_flops"] == 10 * 100_000
+
+
+def test_origins_are_read_back(folder: Path) -> None:
+    second = started(3, "first", spent(20))
+    read = read_record(written(folder, "training.json", second))
+    assert read["origins"] == second["origins"]
+    assert read["origins"]["first"]["name"] == "the first"

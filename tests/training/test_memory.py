@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from babyllama.errors import BabyllamaError
 from babyllama.models.costs import activation_bytes, parameter_count
-from babyllama.recipe import Training
+from babyllama.recipe_training import Training
 from babyllama.tokens.batches import Batch, ChunkOrder
 from babyllama.training import memory
 from babyllama.training.job import Job

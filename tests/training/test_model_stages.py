@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 
 from babyllama.errors import DivergedError
 from babyllama.lineage import active_teachers
-from babyllama.plan import Stage, plan
+from babyllama.plan import plan
 from babyllama.recipe import Recipe
 from babyllama.resolve import resolve
+from babyllama.stages import Stage
 from babyllama.store import Store
 from babyllama.training.health import StopRequest
 from tiny import LLAMA, TRAINING, recipe, write_text

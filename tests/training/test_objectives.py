@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from babyllama.distillation.loss import distillation_loss
+from babyllama.distillation.masking import masked_inputs
 from babyllama.resolve import load_recipe
 from babyllama.tokens.batches import IGNORED, Batch, Counts, counts
 from babyllama.training.job import Job, make_objective
-from babyllama.training.objectives import Objective
+from babyllama.training.objectives import Distilled, Objective
 from tiny_jobs import new_job, new_model, new_teachers
 
 
@@ -104,6 +105,27 @@ def test_micro_batches_add_up_value_parts_and_gradient(teachers: bool, size: int
     for whole, added in zip(step(8), step(size), strict=True):
         for name, value in whole.items():
             torch.testing.assert_close(added[name], value, rtol=1e-10, atol=1e-14, msg=name)
+
+
+def test_the_student_alone_reads_masked_inputs_and_only_in_training() -> None:
+    job = double(new_job(teachers=new_teachers(), distillation={"mask_inputs": 0.5}))
+    objective, batch = make_objective(job), job.order.batch(0, 0)
+    assert isinstance(objective, Distilled)
+    taught = [readout.features for readout in signal(job, batch)]
+
+    def losses(ids: Tensor) -> Tensor:
+        teachers = [m(input_ids=batch.input_ids).logits for m in job.signal.models.values()]
+        return distillation_loss(job.model(input_ids=ids).logits, batch.labels, teachers).loss
+
+    for step in (3, 4):
+        objective.train().begin(step)
+        masked = masked_inputs(batch, 0.5, seed=job.seed, step=step)
+        found = objective(batch, counts(batch), signal(job, batch))[0]
+        torch.testing.assert_close(found, losses(masked), rtol=1e-12, atol=0)
+        plain = objective.eval()(batch, counts(batch), signal(job, batch))[0]
+        torch.testing.assert_close(plain, losses(batch.input_ids), rtol=1e-12, atol=0)
+        assert abs(found.item() - plain.item()) > 1e-4
+    assert all(map(torch.equal, taught, [r.features for r in signal(job, batch)]))
 
 
 def test_parts_carry_no_gradient() -> None:

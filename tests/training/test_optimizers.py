@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import get_cosine_schedule_with_warmup
 
-from babyllama.recipe import Training
+from babyllama.recipe_training import Training
 from babyllama.training.optimizers import (
     learning_rate,
     load_optimizer_tensors,

@@ -66,18 +66,26 @@ def shifted() -> Job:
     return replace(job, order=replace(job.order, random_offsets=True, batch_size=6))
 
 
+MOVING = {"divergence": "reverse", "ce_weight_schedule": "wsd", "mask_inputs": 0.3}
 KINDS = {
     "teacher": lambda: new_job(weight_decay=0.1),
     "accumulating": lambda: new_job(micro_batch=3),
     "dropping": dropping,
     "distilled": lambda: new_job(teachers=new_teachers()),
     "distilled with dropout": lambda: dropping(teachers=new_teachers()),
+    "by another loss in every step": lambda: new_job(teachers=new_teachers(), distillation=MOVING),
     "bf16": lambda: new_job(precision="bf16"),
     "keeping the best": lambda: new_job(keep="best", epochs=3, learning_rate=0.3),
     "at a constant rate": lambda: new_job(schedule="constant", warmup_steps=0, clip_norm=None),
     "to a last rate": lambda: new_job(final_learning_rate=0.2, betas=(0.8, 0.9), warmup_steps=2),
     "at random offsets": shifted,
+    "climbing": lambda: dropping(sam={}),
+    "climbing at the end": lambda: new_job(sam={"last_epochs": 1, "adaptive": True, "rho": 0.5}),
+    "by muon": lambda: dropping(optimizer="muon", weight_decay=0.1),
     "skipping spikes": lambda: new_job(spikes="skip", epochs=4),
+    "averaging": lambda: new_job(ema=0.8, keep="best"),
+    "in cycles": lambda: new_job(schedule="cyclic", cycles=2),
+    "uphill for some steps": lambda: new_job(ascent=True, steps=5),
 }
 
 
@@ -88,12 +96,19 @@ def touchy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spikes, "LEAST", 2)
 
 
+def kept_files(work: Path) -> dict[str, bytes]:
+    """What is kept beside the last weights."""
+    files = sorted(path for path in (work / "weights").rglob("*") if path.is_file())
+    return {str(path.relative_to(work)): path.read_bytes() for path in files}
+
+
 def assert_same_end(work: Path, new: Callable[[], Job], resumed: Job, summary: Any) -> None:
     """That `resumed`, trained in `work`, ended as one that is trained now without a break."""
     whole = new()
     expected = run(whole, work.with_name("uninterrupted"))
     assert without_time([summary]) == without_time([expected])
     assert log(work) == log(work.with_name("uninterrupted"))
+    assert kept_files(work) == kept_files(work.with_name("uninterrupted"))
     assert_equal_weights(resumed.model, whole.model)
 
 

@@ -13,11 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from babyllama.training.job import Job
 from babyllama.training.trainer import Trainer
-from tiny_jobs import new_job, new_teachers
+from tiny_jobs import new_job, new_model, new_teachers
 
 ASKED = ("item", "tolist", "cpu", "__bool__", "__int__", "__float__", "__index__")
 # They read a batch before it is on the device: its labels, and where its chunks start.
-ON_THE_HOST = {"counts", "chunks_of"}
+ON_THE_HOST = {"counts", "chunks_of", "_corrupted"}
 
 
 class Waits(TorchDispatchMode):
@@ -58,12 +58,18 @@ class Waits(TorchDispatchMode):
 def job(kind: str, root: Path) -> Job:
     if kind == "plain":
         return new_job(micro_batch=2)
+    if kind in ("roberta", "t5"):
+        return new_job(model=new_model(kind), micro_batch=2)
+    if kind == "climbing":
+        return new_job(micro_batch=2, sam={"adaptive": True}, optimizer="muon")
     source = new_teachers() if kind == "online" else cached(root, kind)
     return new_job(teachers=source, micro_batch=2)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("kind", ["plain", "online", "hidden-int8", "low-rank"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "roberta", "t5", "climbing", "online", "hidden-int8", "low-rank"]
+)
 def test_a_step_waits_for_its_device_once(
     kind: str, attention: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,12 +111,43 @@ def test_every_step_is_logged_with_its_parts(tmp_path: Path) -> None:
     assert (last["step"], last["epoch"]) == (6, 2)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "linear", "wsd"])
+def test_the_loss_of_a_step_has_the_weight_of_the_step_and_validation_that_of_the_last(
+    schedule: str, tmp_path: Path
+) -> None:
+    settings = {"ce_weight": 0.2, "ce_weight_schedule": schedule}
+    settings |= {} if schedule == "constant" else {"ce_weight_end": 0.9}
+    run(new_job(teachers=new_teachers(), distillation=settings), tmp_path)
+    steps, (middle, last) = log_rows(tmp_path, "step"), log_rows(tmp_path, "validation")
+    weights = {
+        "constant": [0.2] * 6,
+        "linear": [0.2, 0.34, 0.48, 0.62, 0.76, 0.9],
+        "wsd": [1, 0.2, 0.2, 0.2, 0.2, 0.9],
+    }[schedule]
+    assert [row["ce_weight"] for row in steps] == pytest.approx(weights)
+    for row, weight in zip(steps, weights, strict=True):
+        loss = weight * row["cross_entropy"] + (1 - weight) * 4 * row["kl"]
+        assert row["loss"] == pytest.approx(loss, rel=1e-5)
+        share = weight * row["cross_entropy"] / loss
+        assert row["cross_entropy_share"] == pytest.approx(share, rel=1e-5)
+    for row, weight in ((middle, weights[2]), (last, weights[-1])):
+        kl = (row["objective"] - weight * row["cross_entropy"]) / (4 * (1 - weight))
+        assert 0 < kl < 0.5
+    # The same student with a constant weight of the last step has this objective.
+    other = new_job(teachers=new_teachers(), distillation={"ce_weight": weights[-1]})
+    if schedule != "constant":
+        trainer = Trainer(other, tmp_path)
+        trainer.restore()
+        found = trainer._validate(other.validation)
+        assert found["objective"] == pytest.approx(last["objective"], rel=1e-6)
+
+
 def test_without_teachers_the_loss_is_cross_entropy_alone(tmp_path: Path) -> None:
     assert run(new_job(), tmp_path)["distillation"] is None
     for row in log_rows(tmp_path, "step"):
         assert row["loss"] == pytest.approx(row["cross_entropy"])
         assert "kl" not in row
-        assert "cross_entropy_share" not in row
+        assert not {"cross_entropy_share", "ce_weight"} & {*row}
 
 
 def test_an_objective_distils_only_where_there_are_teachers() -> None:
@@ -127,6 +158,7 @@ def test_an_objective_distils_only_where_there_are_teachers() -> None:
     assert isinstance(objective, Distilled)
     assert objective.loss.ce_weight == 0.3
     assert objective.loss.pool == "probabilities"
+    assert objective.loss.divergence == "forward"
 
 
 @pytest.mark.parametrize("teachers", [False, True])

@@ -67,8 +67,9 @@ def readability(
     from babyllama.corpus.pieces import read_pieces
     from babyllama.inspection import clean_corpus
 
-    folder = clean_corpus(*_resolved(recipe, overrides, run_dir))
-    table = score_sources(read_pieces(folder, "train"))
+    resolved, run, say = _resolved(recipe, overrides, run_dir)
+    folder = clean_corpus(resolved, run, say)
+    table = score_sources(read_pieces(folder, "train"), seed=resolved.corpus.seed)
     console().print(to_table(table))
     if out:
         out.write_text(to_json(table), "utf-8")

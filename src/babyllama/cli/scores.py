@@ -86,6 +86,9 @@ def compare(
     over: Annotated[
         Literal["phenomena", "paradigms"], typer.Option(help="What the macro mean is over.")
     ] = "phenomena",
+    by_phenomenon: Annotated[
+        bool, typer.Option("--by-phenomenon", help="Compare each phenomenon by itself.")
+    ] = False,
     correlate: Annotated[
         bool, typer.Option("--correlate", help="Rank correlation of loss and score instead.")
     ] = False,
@@ -107,8 +110,10 @@ def compare(
     )
     from babyllama.store import write_json
 
-    if seeds and correlate:
-        raise RecipeError("--seeds and --correlate exclude each other: give one of them")
+    if seeds + correlate + by_phenomenon > 1:
+        raise RecipeError(
+            "--seeds, --correlate and --by-phenomenon exclude each other: give one of them"
+        )
 
     if seeds:
         comparison.check_all_models("--seeds", model, models)
@@ -119,7 +124,14 @@ def compare(
         ranks = correlation.correlate(runs, suite=suite, over=over)
         blocks, figures = correlation_blocks(ranks), correlation.to_json(ranks)
     else:
-        found = comparison.compare(runs, models=model or (), between=models, suite=suite, over=over)
+        found = comparison.compare(
+            runs,
+            models=model or (),
+            between=models,
+            suite=suite,
+            over=over,
+            by_phenomenon=by_phenomenon,
+        )
         blocks, figures = comparison_blocks(found), comparison.to_json(found)
     console().print(*blocks, sep="\n")
     if out:

@@ -19,8 +19,9 @@ from babyllama.distillation.kernels import (
     RowTerms,
     cross_entropy_rows,
     distillation_rows,
+    reverse_rows,
 )
-from babyllama.distillation.loss import LossTerms, Pool, Reduction, normalised
+from babyllama.distillation.loss import Divergence, LossTerms, Pool, Reduction, normalised
 from babyllama.errors import RecipeError
 from babyllama.models.readout import Readout, row_blocks, row_chunks
 from babyllama.tokens.batches import IGNORED, Counts
@@ -32,6 +33,7 @@ class _Target(NamedTuple):
     labels: Tensor
     teachers: Sequence[Readout]
     mixture: Mixture
+    divergence: Divergence
     ce_weights: Tensor
     """[N], 0 where nothing is predicted."""
     kl_weights: Tensor
@@ -55,6 +57,7 @@ def fused_loss(
     pool: Pool = "logits",
     kl_reduction: Reduction = "token",
     teacher_weights: Sequence[float] | None = None,
+    divergence: Divergence = "forward",
     ce_weights: Tensor | None = None,
     kl_weights: Tensor | None = None,
     kernel: Kernel = "plain",
@@ -71,6 +74,7 @@ def fused_loss(
         pool: as there.
         kl_reduction: as there.
         teacher_weights: as there.
+        divergence: as there.
         ce_weights: [N], as there.
         kl_weights: [N], as there.
         kernel: which form of the elementwise part computes the gradient; values alone are plain.
@@ -88,6 +92,7 @@ def fused_loss(
         labels=labels,
         teachers=teachers,
         mixture=Mixture(temperature, pool if len(teachers) > 1 else "logits", tuple(shares)),
+        divergence=divergence,
         ce_weights=_times(predicted, ce_weights),
         kl_weights=_times(torch.ones_like(predicted) if every else predicted, kl_weights),
         ce_factor=ce_share / ce_norm,
@@ -179,7 +184,7 @@ def _block(
         settings: dict[str, Any] = {"gradient": gradient}
         function: Callable[..., RowTerms] = cross_entropy_rows
         if signal:
-            function = distillation_rows
+            function = distillation_rows if target.divergence == "forward" else reverse_rows
             given += [kl_weights[rows], [t[rows] for t in taught]]
             settings["mixture"] = target.mixture
         found.append((compiled(function) if whole else function)(*given, **settings))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from babyllama.distillation.loss import Pool
+from babyllama.distillation.loss import LEAST_LOG, Pool
 
 # Stands for a log-probability of -inf: its exponential is 0, and so is 0 times it.
 LEAST = -1e30
@@ -100,6 +100,40 @@ def distillation_rows(
     slope = q.mul_(-kl_scale / q_sum)
     slope.addcmul_(soft, kl_scale / soft_sum).addcmul_(hard, ce_scale / hard_sum)
     return RowTerms(cross_entropy, kl, _finish(slope, logits, index, slope_at))
+
+
+def reverse_rows(
+    logits: Tensor,
+    labels: Tensor,
+    ce_weights: Tensor,
+    kl_weights: Tensor,
+    teacher_logits: Sequence[Tensor],
+    *,
+    mixture: Mixture,
+    gradient: bool,
+) -> RowTerms:
+    """`distillation_rows` with the KL of the student to the pooled teachers."""
+    temperature = mixture.temperature
+    index = labels.clamp(min=0)[:, None]
+    x = _centred(_scaled(logits, 1 / temperature))
+    x_at = x.gather(1, index)
+    z, q, _ = _pooled(teacher_logits, mixture, index)
+    log_q = z.sub_(q.sum(-1, keepdim=True).log()).clamp_(min=LEAST_LOG)
+    # As there: what the student rules out has a probability of 0, and 0 times -inf is no number.
+    ratio = log_q.neg_().add_(x.clamp_(min=LEAST))
+    soft, hard = _exponentials(x, temperature)
+    soft_sum, hard_sum = soft.sum(-1, keepdim=True), hard.sum(-1, keepdim=True)
+    ratio.sub_(soft_sum.log())
+    kl = (ratio * soft).sum(-1, keepdim=True) / soft_sum
+    cross_entropy = (hard_sum.log() - temperature * x_at)[:, 0]
+    if not gradient:
+        return RowTerms(cross_entropy, kl[:, 0], None)
+    ce_scale, kl_scale = ce_weights[:, None], kl_weights[:, None] / temperature
+    ratio.sub_(kl)
+    slope_at = ce_scale * ((temperature * x_at).exp() / hard_sum - 1)
+    slope_at += kl_scale * (x_at.exp() / soft_sum) * ratio.gather(1, index)
+    slope = ratio.mul_(soft).mul_(kl_scale / soft_sum).addcmul_(hard, ce_scale / hard_sum)
+    return RowTerms(cross_entropy, kl[:, 0], _finish(slope, logits, index, slope_at))
 
 
 def _scaled(logits: Tensor, scale: float) -> Tensor:

@@ -12,6 +12,13 @@ token. KL is summed over the positions of the CE and divided by their number (`t
 over all positions and divided by the number of sequences (`sequence`: the released code, in
 which the KL of a chunk of 128 weighs some 128 times as much). An id that the teachers rule out
 (q = 0, a logit of -inf) adds nothing to the KL, the limit of q log q.
+
+This is the divergence `forward`. `reverse` has KL(softmax(s / T) || q) in its place: the student is
+kept from what its teachers hold unlikely, and need not cover all that they hold likely ("MiniLLM",
+Gu et al. 2023, arXiv 2306.08543, section 2.1; there on text that the student writes, here on the
+text it reads). That is infinite where the student gives a probability to an id that the teachers
+rule out, so log q is taken for `LEAST_LOG` where it is less: a finite loss, whose gradient drives
+the student away from there.
 """
 
 import math
@@ -26,6 +33,10 @@ from babyllama.tokens.batches import IGNORED, Counts
 
 Pool = Literal["logits", "probabilities"]
 Reduction = Literal["token", "sequence"]
+Divergence = Literal["forward", "reverse"]
+
+LEAST_LOG = math.log(torch.finfo(torch.float32).tiny)
+"""What the reverse KL takes log q for where it is less: that of the least normal float32, -87.3."""
 
 
 class LossTerms(NamedTuple):
@@ -87,11 +98,14 @@ def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"{name} {value!r} must be one of {', '.join(known)}")
 
 
-def _check_settings(temperature: float, ce_weight: float, pool: str, kl_reduction: str) -> None:
+def _check_settings(
+    temperature: float, ce_weight: float, pool: str, kl_reduction: str, divergence: str
+) -> None:
     if not 0 < temperature < math.inf or not 0 <= ce_weight <= 1:
         raise ValueError(f"temperature {temperature} must be > 0, ce_weight {ce_weight} in [0, 1]")
     _check_choice("pool", pool, get_args(Pool))
     _check_choice("kl_reduction", kl_reduction, get_args(Reduction))
+    _check_choice("divergence", divergence, get_args(Divergence))
 
 
 def _check_shapes(student: Tensor, teachers: Sequence[Tensor]) -> None:
@@ -113,6 +127,7 @@ def distillation_loss(
     pool: Pool = "logits",
     kl_reduction: Reduction = "token",
     teacher_weights: Sequence[float] | None = None,
+    divergence: Divergence = "forward",
     counts: Counts | None = None,
     ce_weights: Tensor | None = None,
     kl_weights: Tensor | None = None,
@@ -129,6 +144,7 @@ def distillation_loss(
         pool: what is averaged over the teachers, logits or probabilities.
         kl_reduction: how the KL is summed and divided, see above.
         teacher_weights: K positive weights; equal by default.
+        divergence: KL(teachers || student), or with `reverse` KL(student || teachers).
         counts: what the sums are divided by; by default the counts of this batch. With the counts
             of the whole step, the losses of its micro-batches add up to the loss of the step.
         ce_weights: [B, T], what the cross-entropy of each position is multiplied by, 1 by default;
@@ -139,7 +155,7 @@ def distillation_loss(
         ValueError: a setting out of its range, weights that do not fit the teachers, or a teacher
             whose logits have another shape than the student's.
     """
-    _check_settings(temperature, ce_weight, pool, kl_reduction)
+    _check_settings(temperature, ce_weight, pool, kl_reduction, divergence)
     teachers = [teacher_logits] if isinstance(teacher_logits, Tensor) else [*teacher_logits]
     _check_shapes(student_logits, teachers)
     student = at_least_float32(student_logits)
@@ -159,10 +175,10 @@ def distillation_loss(
             weights=teacher_weights,
         )
     log_student = functional.log_softmax(student / temperature, dim=-1)
-    q = target.exp()
-    # Where q is 0 its logarithm is -inf, and 0 times that is not a number.
-    ratio = (target - log_student).masked_fill(q == 0, 0.0)
-    per_position = (q * ratio).sum(dim=-1)
+    if divergence == "forward":
+        per_position = _kl(target, log_student)
+    else:
+        per_position = _kl(log_student, target.clamp(min=LEAST_LOG))
     per_position = per_position if kl_weights is None else per_position * kl_weights
     if kl_reduction == "token":
         kl = (per_position * predicted).sum() / max(1, counts.tokens)
@@ -170,6 +186,13 @@ def distillation_loss(
         kl = per_position.sum() / counts.sequences
     loss = ce_weight * cross_entropy + (1 - ce_weight) * temperature**2 * kl
     return LossTerms(loss, cross_entropy.detach(), kl.detach())
+
+
+def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q) over the last dimension."""
+    p = log_p.exp()
+    # Where p is 0 its logarithm is -inf, and 0 times that is not a number.
+    return (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(dim=-1)
 
 
 def cross_entropy_share(
@@ -198,14 +221,16 @@ class DistillationLoss(nn.Module):
         pool: Pool = "logits",
         kl_reduction: Reduction = "token",
         teacher_weights: Sequence[float] | None = None,
+        divergence: Divergence = "forward",
     ) -> None:
         super().__init__()
-        _check_settings(temperature, ce_weight, pool, kl_reduction)
+        _check_settings(temperature, ce_weight, pool, kl_reduction, divergence)
         self.temperature = temperature
         self.ce_weight = ce_weight
         self.pool: Pool = pool
         self.kl_reduction: Reduction = kl_reduction
         self.teacher_weights = teacher_weights
+        self.divergence: Divergence = divergence
 
     def forward(
         self,
@@ -227,6 +252,7 @@ class DistillationLoss(nn.Module):
             pool=self.pool,
             kl_reduction=self.kl_reduction,
             teacher_weights=self.teacher_weights,
+            divergence=self.divergence,
             counts=counts,
             ce_weights=ce_weights,
             kl_weights=kl_weights,

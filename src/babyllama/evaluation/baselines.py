@@ -17,7 +17,8 @@ from babyllama.errors import IgnoredSettingWarning, RecipeError
 from babyllama.evaluation.conventions import CONVENTIONS, Convention
 from babyllama.evaluation.masked import pseudo_log_likelihoods
 from babyllama.evaluation.span import frame_in_words, span_log_likelihoods
-from babyllama.models.folders import Kind, load_model, model_kind
+from babyllama.models.folders import load_model, model_kind
+from babyllama.models.kinds import Kind
 from babyllama.tokens.tokenizer import load_tokenizer
 
 Score = Callable[[PreTrainedModel, Any, Sequence[str], Convention], npt.NDArray[np.float64]]

@@ -33,13 +33,8 @@ from babyllama.evaluation.rows import check_ids
 from babyllama.evaluation.scorers import ensemble_scorer
 from babyllama.evaluation.scoring import encode, score, too_long
 from babyllama.models.architectures import longest_input
-from babyllama.models.folders import (
-    Kind,
-    check_folders,
-    folder_digest,
-    load_model,
-    model_kind,
-)
+from babyllama.models.folders import check_folders, folder_digest, load_model, model_kind
+from babyllama.models.kinds import Kind
 from babyllama.tokens.tokenizer import load_tokenizer, tokenizer_rules
 
 

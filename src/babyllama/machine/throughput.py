@@ -26,12 +26,16 @@ from babyllama.models.costs import (
     parameter_count,
     training_flops_per_token,
 )
-from babyllama.recipe import Architecture, Distillation, Training
+from babyllama.models.kinds import kind_of_config
+from babyllama.recipe import Architecture
+from babyllama.recipe_distillation import Distillation
+from babyllama.recipe_training import Training
 from babyllama.seeds import generator
 from babyllama.tokens.batches import ChunkOrder
 from babyllama.training.job import Job
 from babyllama.training.ledger import Ledger
 from babyllama.training.memory import TRAINED, WEIGHT, Conditions, micro_batch, training_bytes
+from babyllama.training.muon import update_flops
 from babyllama.training.trainer import Trainer
 
 COUNTED, WARM_UP, LEAST = 7, 1, 3
@@ -42,7 +46,12 @@ EFFICIENCY = 0.35
 FLOPS_A_WEIGHT = 1500
 # The part of the free memory that is taken at most.
 USABLE = 0.6
-SMALL = Architecture(type="llama", layers=2, heads=4, width=128, feed_forward=384, positions=128)
+PLAIN = {"epochs": 1, "steps": None, "random_offsets": False, "sam": None, "weight_decay": 0.0}
+"""Settings of the steps that are timed: each is one pass, on a text of their own."""
+SMALL_POSITIONS = 128
+SMALL = Architecture(
+    type="llama", layers=2, heads=4, width=128, feed_forward=384, positions=SMALL_POSITIONS
+)
 """Fits everywhere; stands for what fits nowhere, with 4,096 words and 8 x 128 tokens a step."""
 
 
@@ -67,12 +76,13 @@ class Trial:
     @property
     def flops(self) -> tuple[float, float]:
         """Of a plain step, and what the teachers add to it."""
-        plain = training_flops_per_token(meta_model(self.student), self.positions)
+        student = meta_model(self.student)
+        plain = self.tokens * training_flops_per_token(student, self.positions)
         taught = (
             forward_flops_per_token(meta_model(config), self.positions)
             for config in self.teachers.values()
         )
-        return self.tokens * plain, self.tokens * sum(taught)
+        return plain + update_flops(student, self.training), self.tokens * sum(taught)
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,8 @@ def _cut(config: Any, layers: int) -> Any:
     """The configuration with so many layers, where it has more."""
     small = deepcopy(config)
     small.num_hidden_layers = min(layers, config.num_hidden_layers)
+    if kind_of_config(config) == "encoder-decoder":
+        small.num_decoder_layers = min(layers, config.num_decoder_layers)
     if getattr(small, "layer_types", None):
         small.layer_types = small.layer_types[:layers]
     return small
@@ -174,7 +186,7 @@ def _small(trial: Trial) -> Trial:
         student=config,
         teachers=dict.fromkeys(trial.teachers, config),
         training=_with_batch(trial.training, 8),
-        positions=SMALL.positions,
+        positions=SMALL_POSITIONS,
     )
 
 
@@ -224,7 +236,7 @@ def _trainer(trial: Trial, *, taught: bool) -> Trainer:
     job = Job(
         name="trial",
         model=_network(trial.student, trial),
-        settings=trial.training.model_copy(update={"epochs": 1, "random_offsets": False}),
+        settings=trial.training.model_copy(update=PLAIN),
         order=ChunkOrder(ids.astype(np.uint32), chunk, batch, 1),
         validation=[],
         bytes_of_token=torch.ones(vocabulary),

@@ -6,19 +6,28 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
+from transformers import CONFIG_MAPPING, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from babyllama.errors import BabyllamaError, IgnoredSettingWarning, RecipeError, did_you_mean
+from babyllama.models.kinds import (
+    AUTO_CLASSES,
+    CAUSAL,
+    TRAINED,
+    Kind,
+    added_tokens,
+    kind_of_architecture,
+    kind_of_config,
+)
 from babyllama.models.switch import SwitchConfig
 from babyllama.recipe import Architecture
 from babyllama.seeds import derive
 
 CAUSAL_TYPES = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, SwitchConfig.model_type}
 # The names under which the configurations of transformers keep a recipe's sizes. The decoder of an
-# encoder-decoder (BART) has names of its own.
+# encoder-decoder (BART, T5) has names of its own.
 SIZES = {
-    "layers": ("num_hidden_layers", "n_layers", "decoder_layers"),
+    "layers": ("num_hidden_layers", "n_layers", "decoder_layers", "num_decoder_layers"),
     "heads": ("num_attention_heads", "n_heads", "decoder_attention_heads"),
     "width": ("hidden_size", "d_model"),
     "feed_forward": (
@@ -27,16 +36,16 @@ SIZES = {
         "ffn_dim",
         "ffn_hidden_size",
         "decoder_ffn_dim",
+        "d_ff",
     ),
     "positions": ("max_position_embeddings", "max_seq_len"),
 }
-# Without these BERT, XLM and their kin look at the token that they predict.
-CAUSAL = ("is_decoder", "causal")
 DROPOUTS = (
     "attention_dropout",
     "attention_probs_dropout_prob",
     "attn_pdrop",
     "dropout",
+    "dropout_rate",
     "emb_pdrop",
     "embd_pdrop",
     "embed_dropout",
@@ -56,9 +65,9 @@ def model_config(architecture: Architecture, vocabulary: int, special: tuple[int
     Raises:
         RecipeError: a type or an option that transformers does not know, sizes that do not fit.
     """
-    kind = architecture.type
-    if kind not in CAUSAL_TYPES or kind not in CONFIG_MAPPING:
-        hint = did_you_mean(kind, sorted(CAUSAL_TYPES))
+    kind, known = architecture.type, {*CAUSAL_TYPES, *TRAINED}
+    if kind not in known or kind not in CONFIG_MAPPING:
+        hint = did_you_mean(kind, sorted(known))
         raise RecipeError(
             f"architecture.type: transformers has no causal model {kind!r}{hint[:300]}"
         )
@@ -73,18 +82,27 @@ def model_config(architecture: Architecture, vocabulary: int, special: tuple[int
 def _settings(
     architecture: Architecture, vocabulary: int, special: tuple[int, int, int]
 ) -> dict[str, Any]:
-    known = CONFIG_MAPPING[architecture.type]()
+    known, kind = CONFIG_MAPPING[architecture.type](), kind_of_architecture(architecture)
     pad, start, end = special
     return {
-        "vocab_size": vocabulary,
+        "vocab_size": vocabulary + added_tokens(kind),
         "pad_token_id": pad,
         "bos_token_id": start,
         "eos_token_id": end,
-        **dict.fromkeys((key for key in CAUSAL if hasattr(known, key)), True),
+        **_directions(known, kind),
+        # What T5's decoder is given before the first token.
+        **({"decoder_start_token_id": pad} if kind == "encoder-decoder" else {}),
         **_sizes(architecture, known),
         **dict.fromkeys(_dropouts(architecture, known), architecture.dropout),
         **_options(architecture, known),
     }
+
+
+def _directions(known: Any, kind: Kind) -> dict[str, bool]:
+    """What tells a configuration its kind, where it has to be told."""
+    flags = dict.fromkeys((key for key in CAUSAL if hasattr(known, key)), kind == "causal")
+    two = getattr(known, "is_encoder_decoder", False)
+    return flags | ({"is_encoder_decoder": kind == "encoder-decoder"} if two else {})
 
 
 def _sizes(architecture: Architecture, known: Any) -> dict[str, Any]:
@@ -96,9 +114,12 @@ def _sizes(architecture: Architecture, known: Any) -> dict[str, Any]:
     sizes: dict[str, Any] = {}
     for name, candidates in SIZES.items():
         keys = [key for key in candidates if _settable(known, key)]
-        if not keys:
+        value = getattr(architecture, name)
+        if not keys and value is not None:
             _without_setting(architecture.type, name)
-        sizes |= dict.fromkeys(keys, getattr(architecture, name))
+        if keys and value is None:
+            raise RecipeError(f"architecture.{name}: a {architecture.type} model needs it: give it")
+        sizes |= dict.fromkeys(keys, value)
     # Sizes that follow from the others, where a configuration's default would not fit.
     head_width = architecture.width // architecture.heads
     follows = {
@@ -167,7 +188,8 @@ def from_config(config: Any) -> PreTrainedModel:
         RecipeError: the configuration holds settings that the model cannot be built with.
     """
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        auto = AUTO_CLASSES[kind_of_config(config)]
+        model: PreTrainedModel = auto.from_config(config, dtype=torch.float32)
     except Exception as error:
         raise RecipeError(f"architecture: {config.model_type}: {_short(error)}") from None
     return model
@@ -199,3 +221,9 @@ def longest_input(model: PreTrainedModel) -> int:
     )
     unused = [1 + table.padding_idx for table in tables if table.padding_idx is not None]
     return positions - max(unused, default=0)
+
+
+def longest_text(model: PreTrainedModel) -> int:
+    """Tokens of a text that a model takes, beside the special tokens that it has around it."""
+    beside = 2 if kind_of_config(model.config) == "masked" else 0
+    return longest_input(model) - beside

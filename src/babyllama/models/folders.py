@@ -1,6 +1,6 @@
 """Models as plain Hugging Face folders: `AutoModelForCausalLM.from_pretrained` reads them.
 
-Folders of masked models and encoder-decoders are read too, by what their configuration says.
+Those of masked models and encoder-decoders are for the Auto classes of their kind.
 """
 
 import re
@@ -8,33 +8,22 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    PreTrainedModel,
-)
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from babyllama.errors import BabyllamaError, CorruptDataError, RecipeError
-from babyllama.models.architectures import CAUSAL
+from babyllama.models.kinds import ADDED, AUTO_CLASSES, Kind, kind_of_config
 from babyllama.store import VERIFIED, joint_digest, verify_stored
+from babyllama.tokens.added import write_extended
 from babyllama.tokens.tokenizer import load_tokenizer, reason_of, tokenizer_rules
 
-Kind = Literal["causal", "masked", "encoder-decoder"]
-"""What a model predicts: the next token, a masked one, or the tokens of a masked span."""
-READERS: dict[Kind, Any] = {
-    "causal": AutoModelForCausalLM,
-    "masked": AutoModelForMaskedLM,
-    "encoder-decoder": AutoModelForSeq2SeqLM,
-}
 BY_WORDS = "by-words"
 """The folder, in a model's, of the models that it was along its training."""
+WEIGHTS = "weights"
+"""The folder, in a model's, of the models whose weights its training kept beside its last."""
 _WORDS = re.compile(r"words-(\d+)")
 
 
@@ -44,6 +33,18 @@ def save_model(model: PreTrainedModel, tokenizer: Path, folder: Path) -> None:
     disable_progress_bar()
     model.save_pretrained(str(folder))
     _copy_tokenizer(tokenizer, folder)
+
+
+def own_tokenizer(model: PreTrainedModel, tokenizer: Path, folder: Path) -> Path:
+    """The folder of a new model's tokenizer: the run's or, made in `folder`, one with more tokens.
+
+    A masked model has a mask and an encoder-decoder has sentinels, see `tokens.added`.
+    """
+    added = ADDED.get(kind_of_config(model.config))
+    if not added:
+        return tokenizer
+    write_extended(tokenizer, added, folder)
+    return folder
 
 
 def _copy_tokenizer(tokenizer: Path, folder: Path) -> None:
@@ -82,10 +83,10 @@ def load_model(folder: Path, kind: Kind = "causal") -> PreTrainedModel:
 def _read_model(folder: Path, kind: Kind) -> tuple[Kind, tuple[Any, Any]]:
     """The kind that a folder holds and, where it is the wanted one, the model and its report."""
     own: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    found = _kind(AutoConfig.from_pretrained(str(folder), **own))
+    found = kind_of_config(AutoConfig.from_pretrained(str(folder), **own))
     if found != kind:
         return found, (None, None)
-    return found, READERS[kind].from_pretrained(
+    return found, AUTO_CLASSES[kind].from_pretrained(
         str(folder),
         dtype=torch.float32,
         use_safetensors=True,
@@ -101,15 +102,7 @@ def model_kind(folder: Path) -> Kind:
         RecipeError: the folder is missing.
         CorruptDataError: its configuration cannot be read.
     """
-    return _kind(load_config(folder))
-
-
-def _kind(config: Any) -> Kind:
-    """BERT and its kin are causal models too: their flag says which of the two was trained."""
-    if getattr(config, "is_encoder_decoder", False):
-        return "encoder-decoder"
-    both_ways = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    return "masked" if both_ways and not any(getattr(config, k, 0) for k in CAUSAL) else "causal"
+    return kind_of_config(load_config(folder))
 
 
 def load_config(folder: Path) -> Any:
@@ -191,6 +184,11 @@ def _check_exists(folder: Path) -> None:
 def words_folder(model: Path, words: int) -> Path:
     """Where a model's folder has what it was when it had seen a number of words."""
     return model / BY_WORDS / f"words-{words}"
+
+
+def weights_folder(model: Path, weights: str) -> Path:
+    """Where a model's folder has weights, by what `start.weights` of a recipe calls them."""
+    return model if weights == "last" else model / WEIGHTS / weights
 
 
 def saved_by_words(model: Path) -> dict[int, Path]:

@@ -1,8 +1,8 @@
-"""A causal model as features and a linear head, where it is one."""
+"""A model as features and a linear head, where it is one."""
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -110,6 +110,49 @@ def read_out(
     hidden = output.last_hidden_state
     head = model.get_output_embeddings()
     return Readout(hidden.flatten(0, 1), head.weight, head.bias)
+
+
+def read_masked(model: PreTrainedModel, input_ids: Tensor, places: Tensor) -> Readout:
+    """Features [B*P, D] and head of a masked model at some places [B, P] of its input [B, T].
+
+    RoBERTa's head has layers of its own before the one over the vocabulary: they are in the
+    features.
+    """
+    features = _before_the_head(model, input_ids=input_ids)
+    return _headed(model, features.take_along_dim(places[..., None], 1))
+
+
+def read_spans(model: PreTrainedModel, input_ids: Tensor, labels: Tensor) -> Readout:
+    """Features [B*D, W] and head of an encoder-decoder, which reads [B, E] and writes [B, D].
+
+    The factor that T5 has before a tied head (Raffel et al.'s code: the width to the power of -1/2)
+    is in the features.
+    """
+    written: Tensor = model.prepare_decoder_input_ids_from_labels(labels)  # type: ignore[operator]
+    given = {"input_ids": input_ids, "decoder_input_ids": written, "use_cache": False}
+    return _headed(model, _before_the_head(model, **given))
+
+
+def _headed(model: PreTrainedModel, features: Tensor) -> Readout:
+    head = model.get_output_embeddings()
+    return Readout(features.flatten(0, 1), head.weight, head.bias)
+
+
+def _before_the_head(model: PreTrainedModel, **given: Any) -> Tensor:
+    """What the last layer of a model is given [B, T, D]; the layer itself multiplies nothing."""
+    found: list[Tensor] = []
+
+    def take(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        found.append(inputs[0])
+        return (inputs[0][:, :0],)
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(take)
+    try:
+        with nothing_asked():
+            model(**given)
+    finally:
+        hook.remove()
+    return found[0]
 
 
 def _mask(model: PreTrainedModel, ancestors: Tensor) -> Tensor:

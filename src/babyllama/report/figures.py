@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from babyllama.report.records import LOSSES
 from babyllama.report.results import Model, Results, Score
 from babyllama.report.tables import spaced
 
@@ -125,35 +126,37 @@ def _draw_scores(axes: Axes, look: Look, names: Sequence[str], found: Mapping[st
     )
 
 
-def loss_figure(results: Results) -> Picture | None:
-    """Draw cross-entropy against tokens seen: training as lines, validation as markers."""
-    models = [model for model in results.models if model.curve("step", "cross_entropy")]
+def loss_figure(results: Results, key: str = "cross_entropy") -> Picture | None:
+    """Draw one of `LOSSES` against tokens seen: training as lines, validation as markers."""
+    models = [model for model in results.models if model.curve("step", key)]
     if not models:
         return None
+    title = key.replace("_", " ").replace("cross entropy", "cross-entropy")
     with _settings():
         figure = Figure(figsize=(9, 4.8), layout="constrained")
         axes = figure.subplots()
-        tops = [_draw_losses(axes, looks(results.models)[model.name], model) for model in models]
-        axes.set_ylim(top=max(tops))
-        axes.set_ylabel("cross-entropy, nats per token")
+        style = looks(results.models)
+        axes.set_ylim(top=max(_draw_losses(axes, style[m.name], m, key) for m in models))
+        axes.set_ylabel(f"{title}, {LOSSES[key].replace('/', ' per ')}")
         axes.set_xlabel("tokens seen, millions")
         _legend(figure, [model.name for model in models], results.models)
-        last = [(m.name, m.curve("validation", "cross_entropy")[-1:]) for m in models]
+        last = [(m.name, m.curve("validation", key)[-1:]) for m in models]
         ends = "; ".join(f"{name} {value:.3f}" for name, row in last for _, value in row)
+        against = f"{title[0].upper()}{title[1:]} against tokens seen"
         return _finished(
             figure,
-            name="losses",
-            alt=f"Cross-entropy against tokens seen, one curve a model. Last validation: {ends}.",
-            caption="Cross-entropy against tokens seen. Lines: training, each point the mean of "
-            f"up to {_block(models)} logged steps. Markers: validation. The first steps lie above "
-            "the picture.",
+            name="losses" if key == "cross_entropy" else f"losses-{key.partition('_')[0]}",
+            alt=f"{against}, one curve a model. Last validation: {ends}.",
+            caption=f"{against}. Lines: training, each point the mean of up to"
+            f" {_block(models, key)} logged steps. Markers: validation. The first steps lie above"
+            " the picture.",
         )
 
 
-def _draw_losses(axes: Axes, look: Look, model: Model) -> float:
+def _draw_losses(axes: Axes, look: Look, model: Model, key: str) -> float:
     """Draw one model; give back the top of the picture that shows all but its first steps."""
-    training = smoothed(model.curve("step", "cross_entropy"))
-    validation = model.curve("validation", "cross_entropy")
+    training = smoothed(model.curve("step", key))
+    validation = model.curve("validation", key)
     axes.plot(*_millions(training), color=look.colour, linestyle=look.line, linewidth=1.2)
     axes.plot(
         *_millions(validation),
@@ -214,8 +217,8 @@ def smoothed(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(fmean(x for x, _ in block), fmean(y for _, y in block)) for block in blocks]
 
 
-def _block(models: Iterable[Model]) -> int:
-    return max(-(-len(m.curve("step", "cross_entropy")) // CURVE_POINTS) for m in models)
+def _block(models: Iterable[Model], key: str) -> int:
+    return max(-(-len(m.curve("step", key)) // CURVE_POINTS) for m in models)
 
 
 def _millions(curve: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -15,8 +15,10 @@ from markupsafe import Markup
 
 from babyllama.report import cleaning, figures, tables
 from babyllama.report.cleaning import CleanedSource
+from babyllama.report.ensembles import ensembles
 from babyllama.report.figures import Picture
 from babyllama.report.recipe_text import without_places
+from babyllama.report.records import LOSSES
 from babyllama.report.results import Results, read_results
 from babyllama.report.summary import CAVEAT, compare, comparison_table, summary
 from babyllama.report.tables import Table
@@ -89,7 +91,7 @@ def sections(results: Results) -> list[Section]:
 def _scores(results: Results, colours: tables.Colours) -> Iterator[Section]:
     if not results.models:
         return
-    compared = compare(results)
+    compared, pooled = compare(results), ensembles(results)
     by_suite: list[Table | Picture] = []
     for suite in results.suites:
         by_suite += [figures.score_figure(results, suite), tables.phenomena(results, suite)]
@@ -100,6 +102,7 @@ def _scores(results: Results, colours: tables.Colours) -> Iterator[Section]:
         blocks=(
             tables.scores(results, colours),
             *([comparison_table(compared)] if compared else []),
+            *([pooled] if pooled.rows else []),
             *by_suite,
         ),
         folded=tuple(tables.paradigms(results, suite) for suite in results.suites),
@@ -123,12 +126,12 @@ def _conventions(results: Results) -> Iterator[str]:
 
 
 def _training(results: Results, colours: tables.Colours) -> Iterator[Section]:
-    picture = figures.loss_figure(results)
+    pictures = (figures.loss_figure(results, key) for key in LOSSES)
     ledger = tables.ledger(results, colours)
     yield Section(
         key="training",
         title="Training",
-        blocks=(*([picture] if picture else []), *([ledger] if ledger.rows else [])),
+        blocks=(*filter(None, pictures), *([ledger] if ledger.rows else [])),
     )
 
 

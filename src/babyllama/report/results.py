@@ -6,10 +6,10 @@ should be is an error.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -17,10 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from babyllama.errors import BabyllamaError, CorruptDataError
 from babyllama.evaluation.comparing.answers import Answers, read_answers
 from babyllama.report.counts import Fertility, RuleEffect, SourceCounts, TokenCounts
+from babyllama.report.records import LOSSES, Pooled, Training, Validation
+from babyllama.report.roles import ROLES, Role, roles
 
-Role = Literal["control", "distilled", "teacher", "ensemble"]
-ROLES: tuple[Role, ...] = ("control", "distilled", "teacher", "ensemble")
-ENSEMBLE = "ensemble"
 Part = TypeVar("Part")
 
 
@@ -63,35 +62,6 @@ class SuiteScores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validation:
-    """How a model predicts the validation subset: nats per token, bits per byte."""
-
-    cross_entropy: float | None = None
-    bits_per_byte: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What `training.json` says of one model; a figure that it lacks is `None`."""
-
-    architecture: str | None = None
-    parameters: int | None = None
-    teachers: tuple[str, ...] = ()
-    steps: int | None = None
-    epochs: float | None = None
-    tokens_seen: float | None = None
-    words_seen: float | None = None
-    teacher_words_seen: float | None = None
-    flops: float | None = None
-    teacher_flops: float | None = None
-    seconds: float | None = None
-    tokens_per_second: float | None = None
-    precision: str | None = None
-    kept: str | None = None
-    validation: Validation = field(default_factory=Validation)
-
-
-@dataclass(frozen=True, kw_only=True)
 class LogRow:
     """A row of `log.jsonl`: one training step, or one look at the validation subset."""
 
@@ -99,6 +69,8 @@ class LogRow:
     step: int
     cross_entropy: float | None = None
     bits_per_byte: float | None = None
+    masked_cross_entropy: float | None = None
+    span_cross_entropy: float | None = None
     kl: float | None = None
     cross_entropy_share: float | None = None
 
@@ -110,11 +82,27 @@ class Model:
     name: str
     role: Role
     teachers: tuple[str, ...] = ()
+    start: tuple[str, str] | None = None
+    """The model of the recipe that its weights come from, and which of that one's they are."""
     training: Training | None = None
+    pooled: Pooled | None = None
+    """Of an ensemble."""
     log: tuple[LogRow, ...] = ()
     scores: Mapping[str, SuiteScores] = field(default_factory=dict)
     answers: Mapping[str, Answers] = field(default_factory=dict)
     """Suite -> the answers behind its scores, where the run has kept them."""
+
+    @property
+    def validation(self) -> Validation:
+        """Of a model or an ensemble; without figures where it was not validated."""
+        known = self.pooled or self.training
+        return known.validation if known else Validation()
+
+    @property
+    def total_flops(self) -> float | None:
+        """All operations that were spent for it, teachers and members included."""
+        known = self.pooled or self.training
+        return known.total_flops if known else None
 
     def curve(self, kind: str, key: str) -> list[tuple[float, float]]:
         """List (tokens seen, value) for the rows of a kind that have a finite value.
@@ -178,6 +166,7 @@ _FERTILITY = TypeAdapter(Fertility)
 _TOKENS = TypeAdapter(TokenCounts)
 _STAGES = TypeAdapter(tuple[Stage, ...])
 _TRAINING = TypeAdapter(Training)
+_POOLED = TypeAdapter(Pooled)
 _LOG_ROW = TypeAdapter(LogRow)
 _SCORES = TypeAdapter(SuiteScores)
 
@@ -208,28 +197,34 @@ def read_results(run: Path) -> Results:
     )
 
 
-def _models(run: Path, recipe: Mapping[str, tuple[str, ...]]) -> tuple[Model, ...]:
+def _models(run: Path, recipe: Mapping[str, Mapping[str, Any]]) -> tuple[Model, ...]:
     """Every model that the recipe, the models folder or the scores folder knows of.
 
     Only folders that are listed are opened: the name of an outside teacher may be a path.
     """
     trained, scored = _folders(run / "models"), _folders(run / "scores")
+    pooled = _folders(run / "ensembles")
     training = {name: _read(path / "training.json", _TRAINING) for name, path in trained.items()}
     teachers = {name: found.teachers for name, found in training.items() if found} | {
-        name: names for name, names in recipe.items() if names
+        name: names for name, entry in recipe.items() if (names := _teachers(entry))
     }
+    starts = {name: start for name, entry in recipe.items() if (start := _start(entry))}
     taught = dict.fromkeys(teacher for names in teachers.values() for teacher in names)
+    known = [*dict.fromkeys((*recipe, *trained, *taught, *scored, *pooled))]
+    parts = roles(known, teachers, {name: origin for name, (origin, _) in starts.items()})
     models = [
         Model(
             name=name,
-            role=_role(name, teachers.get(name, ()), taught),
+            role=parts[name],
             teachers=teachers.get(name, ()),
+            start=starts.get(name),
             training=training.get(name),
+            pooled=_read(pooled[name] / "ensemble.json", _POOLED) if name in pooled else None,
             log=tuple(_read_log(trained[name] / "log.jsonl")) if name in trained else (),
             scores=_read_scores(scored[name]) if name in scored else {},
             answers=_read_answers(scored[name]) if name in scored else {},
         )
-        for name in dict.fromkeys((*recipe, *trained, *taught, *scored))
+        for name in known
     ]
     return tuple(sorted(models, key=lambda model: ROLES.index(model.role)))
 
@@ -240,17 +235,8 @@ def _folders(parent: Path) -> dict[str, Path]:
     return {path.name: path for path in found if path.is_dir() and path.name[0] != "."}
 
 
-def _role(name: str, teachers: Sequence[str], taught: Mapping[str, None]) -> Role:
-    """Name the part a model plays; one that learns and teaches (a chain) counts as distilled."""
-    if name == ENSEMBLE or name.startswith(f"{ENSEMBLE}-"):
-        return "ensemble"
-    if teachers:
-        return "distilled"
-    return "teacher" if name in taught else "control"
-
-
-def _recipe_models(path: Path, text: str | None) -> dict[str, tuple[str, ...]]:
-    """Map the names under `models:` of a recipe to their teachers."""
+def _recipe_models(path: Path, text: str | None) -> dict[str, dict[str, Any]]:
+    """What a recipe has under `models:`, as far as it has the form of a recipe."""
     try:
         recipe = yaml.safe_load(text or "")
     except yaml.YAMLError as error:
@@ -258,12 +244,19 @@ def _recipe_models(path: Path, text: str | None) -> dict[str, tuple[str, ...]]:
     models = recipe.get("models") if isinstance(recipe, dict) else None
     if not isinstance(models, dict):
         return {}
-    return {str(name): _teachers(entry) for name, entry in models.items()}
+    return {str(n): entry if isinstance(entry, dict) else {} for n, entry in models.items()}
 
 
-def _teachers(entry: object) -> tuple[str, ...]:
-    named = entry.get("teachers") if isinstance(entry, dict) else None
+def _teachers(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    named = entry.get("teachers")
     return tuple(map(str, named)) if isinstance(named, list) else ()
+
+
+def _start(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    start = entry.get("start")
+    if not isinstance(start, dict) or "model" not in start:
+        return None
+    return str(start["model"]), str(start.get("weights", "last"))
 
 
 def _score_files(folder: Path) -> list[Path]:
@@ -323,7 +316,7 @@ def _gaps(results: Results) -> Iterator[str]:
     for model in results.models:
         if model.role != "ensemble" and model.training is None:
             yield f"{model.name} has no training.json (from outside, or not trained yet): no curve."
-        elif model.training is not None and not model.curve("step", "cross_entropy"):
+        elif model.training is not None and not any(model.curve("step", key) for key in LOSSES):
             yield f"{model.name} has no training log: no loss curve."
         unscored = [suite for suite in results.suites if suite not in model.scores]
         if unscored:

@@ -15,7 +15,9 @@ from functools import partial
 from babyllama.evaluation.comparing.answers import obstacle, paired_difference
 from babyllama.evaluation.comparing.controls import held_against
 from babyllama.evaluation.statistics import UNDECIDED, Paired, reading
-from babyllama.report.results import ENSEMBLE, Model, Results, Score
+from babyllama.report.records import Training
+from babyllama.report.results import Model, Results, Score
+from babyllama.report.roles import ENSEMBLE
 from babyllama.report.tables import Table, accuracy, decimals
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
@@ -59,13 +61,29 @@ class Comparison:
 
 
 def control_of(model: Model, results: Results) -> Model | None:
-    """Find the control that a distilled model is held against: its twin, else the first one."""
-    controls = [other for other in results.models if other.role == "control"]
-    return held_against(controls, partial(_twins, model))
+    """Find the control that a distilled model is held against: its twin, else the first one.
+
+    An average, say, is held against that of the control, where there is one.
+    """
+    models = (other for other in results.models if other.validation.is_causal)
+    controls = [other for other in models if other.role == "control"]
+    twin = next(filter(partial(_twins, model), controls), None)
+    plain = (other for other in controls if not other.start)
+    return twin or held_against(plain, partial(_same_sizes, model))
 
 
 def _twins(model: Model, other: Model) -> bool:
-    """Compare what makes a twin: the same architecture with the same number of parameters."""
+    """Compare what makes a twin: the same sizes, and what was made of the weights since."""
+    return _same_sizes(model, other) and _made_since(model) == _made_since(other)
+
+
+def _made_since(model: Model) -> tuple[str, int | None] | None:
+    """Which weights of another model it takes, and the steps from there."""
+    return model.start and (model.start[1], (model.training or Training()).steps)
+
+
+def _same_sizes(model: Model, other: Model) -> bool:
+    """Compare architecture and number of parameters."""
     ours, theirs = model.training, other.training
     if ours is None or theirs is None or ours.parameters is None:
         return False

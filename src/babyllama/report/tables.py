@@ -2,14 +2,16 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 from markupsafe import Markup
 
 from babyllama.report.counts import SourceCounts
-from babyllama.report.results import Model, Results, Score, Training
+from babyllama.report.records import LOSSES, Training
+from babyllama.report.results import Model, Results, Score
 
 NOTHING = "–"
 Column = tuple[str, Callable[[Model], str]]
@@ -155,8 +157,9 @@ def scores(results: Results, colours: Colours = NO_COLOURS) -> Table:
     columns: list[Column] = [
         ("role", lambda model: model.role),
         ("parameters", lambda model: count(_training(model).parameters)),
-        ("nats/token", lambda model: decimals(_training(model).validation.cross_entropy)),
-        ("bits/byte", lambda model: decimals(_training(model).validation.bits_per_byte)),
+        ("nats/token", lambda model: decimals(model.validation.cross_entropy)),
+        ("bits/byte", lambda model: decimals(model.validation.bits_per_byte)),
+        *_of_other_kinds(results),
     ]
     for suite in results.suites:
         found = results.scored(suite)[0].scores[suite]
@@ -164,8 +167,20 @@ def scores(results: Results, colours: Colours = NO_COLOURS) -> Table:
             (f"{suite}: {found.macro_phenomena.n} phenomena, %", _macro(suite, "phenomena")),
             (f"{suite}: {found.macro_paradigms.n} paradigms, %", _macro(suite, "paradigms")),
         ]
+    columns.append(("FLOPs in all", lambda model: powers(model.total_flops)))
     caption = "Validation cross-entropy and accuracy on minimal pairs (mean ± standard error)"
     return _by_model(caption, results.models, columns, colours)
+
+
+def _of_other_kinds(results: Results) -> Iterator[Column]:
+    """Columns of the losses of models that are not causal, where there are such models."""
+    for key in [*LOSSES][1:]:
+        if any(getattr(model.validation, key) is not None for model in results.models):
+            yield LOSSES[key], partial(_validated, key)
+
+
+def _validated(key: str, model: Model) -> str:
+    return decimals(getattr(model.validation, key))
 
 
 def _macro(suite: str, over: str) -> Callable[[Model], str]:
@@ -222,6 +237,8 @@ def ledger(results: Results, colours: Colours = NO_COLOURS) -> Table:
         ("teachers' words", lambda model: count(_training(model).teacher_words_seen)),
         ("FLOPs", lambda model: powers(_training(model).flops)),
         ("teachers' FLOPs", lambda model: powers(_training(model).teacher_flops)),
+        ("teachers' training", lambda model: powers(_training(model).teacher_training_flops)),
+        ("FLOPs in all", lambda model: powers(model.total_flops)),
         ("tokens/s", lambda model: count(_training(model).tokens_per_second)),
         ("time", lambda model: duration(_training(model).seconds)),
         ("precision", lambda model: _training(model).precision or NOTHING),
@@ -237,10 +254,18 @@ def distillation(results: Results, colours: Colours = NO_COLOURS) -> Table:
         ("cross-entropy", lambda model: decimals(_settled(model, "cross_entropy"))),
         ("KL to the teachers", lambda model: decimals(_settled(model, "kl"))),
         ("share of cross-entropy, %", lambda m: percent(_settled(m, "cross_entropy_share"))),
+        ("teachers", _teachers),
     ]
     learners = [model for model in results.models if model.curve("step", "kl")]
     caption = "Parts of the training loss, mean over the last tenth of the logged steps"
     return _by_model(caption, learners, columns, colours)
+
+
+def _teachers(model: Model) -> str:
+    """Write who taught a model, with their weights where these differ."""
+    settings = _training(model).distillation
+    names = _training(model).teachers
+    return settings.shares(names) if settings else ", ".join(names) or NOTHING
 
 
 def _settled(model: Model, key: str) -> float:

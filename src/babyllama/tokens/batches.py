@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -112,12 +112,25 @@ class ChunkOrder:
 
     def batch(self, epoch: int, step: int) -> Batch:
         """The batch at `step` within `epoch`, both from 0."""
-        order = _permutation(self.seed, epoch, self.chunks)
-        picked = order[step * self.batch_size : (step + 1) * self.batch_size]
-        starts = self._offset(epoch) + picked * self.chunk_length
+        picked = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        starts = self.offset(epoch) + picked * self.chunk_length
         return make_batch(self.ids, starts, self.chunk_length, "train")
 
-    def _offset(self, epoch: int) -> int:
+    def order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The numbers of the chunks of an epoch, in the order in which they are seen."""
+        return shuffled(self.seed, epoch, self.chunks)
+
+    @property
+    def phases(self) -> list[dict[str, Any]]:
+        """What is seen in turn, where not all of the text is seen from the first step on."""
+        return []
+
+    def described(self, epoch: int) -> dict[str, int]:  # noqa: ARG002 (for what has phases)
+        """What the log says of an epoch, beside its number."""
+        return {}
+
+    def offset(self, epoch: int) -> int:
+        """The token at which the grid of an epoch starts."""
         if not self.random_offsets:
             return 0
         if self.offsets:
@@ -126,7 +139,8 @@ class ChunkOrder:
 
 
 @lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, chunks: int) -> npt.NDArray[np.int64]:
+def shuffled(seed: int, epoch: int, chunks: int) -> npt.NDArray[np.int64]:
+    """The numbers below `chunks` in the order of an epoch."""
     return generator(seed, "order", epoch).permutation(chunks)
 
 
@@ -144,6 +158,13 @@ def validation_batches(
         RecipeError: the dev split is shorter than a chunk.
     """
     starts = validation_starts(len(ids), chunk_length, chunks=chunks, seed=seed)
+    return dev_batches(ids, starts, chunk_length, batch_size)
+
+
+def dev_batches(
+    ids: Ids, starts: npt.NDArray[np.int64], chunk_length: int, batch_size: int
+) -> list[Batch]:
+    """The chunks of the dev split that start at `starts`, in batches."""
     return [
         make_batch(ids, starts[i : i + batch_size], chunk_length, "dev")
         for i in range(0, len(starts), batch_size)
@@ -158,11 +179,36 @@ def validation_starts(
     Raises:
         RecipeError: the split is shorter than a chunk.
     """
+    picked = np.sort(_dev_order(tokens, chunk_length, seed)[:chunks])
+    return picked * chunk_length
+
+
+def held_out_starts(
+    tokens: int, chunk_length: int, *, chunks: int, seed: int, most: int
+) -> npt.NDArray[np.int64]:
+    """Where chunks of the dev split start that are not among the `chunks` of that subset.
+
+    At most so many, drawn by the same seed.
+
+    Raises:
+        RecipeError: none is left.
+    """
+    picked = _dev_order(tokens, chunk_length, seed)[chunks : chunks + most]
+    if not len(picked):
+        raise RecipeError(
+            f"tokens.validation_chunks: all {tokens // chunk_length} chunks of the dev split are"
+            " validated on, so no text is held out to learn or choose the pool of teachers: lower"
+            " it or add dev text"
+        )
+    return np.sort(picked) * chunk_length
+
+
+def _dev_order(tokens: int, chunk_length: int, seed: int) -> npt.NDArray[np.int64]:
+    """The numbers of the chunks of a dev split, in the order in which they are drawn."""
     available = tokens // chunk_length
     if available < 1:
         raise RecipeError(
             f"tokens.chunk_length: a chunk of {chunk_length} tokens is longer than the dev split of"
             f" {tokens} tokens: shorten it or add dev text"
         )
-    picked = np.sort(generator(seed, "validation").permutation(available)[:chunks])
-    return picked * chunk_length
+    return generator(seed, "validation").permutation(available)

@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class Packed:
     offsets: npt.NDArray[np.int64]
     words: int
     """Words of the text, by white space."""
+    sources: Mapping[str, range]
+    """Where the tokens of each source lie, in text order."""
 
 
 def id_dtype(vocabulary: int) -> type[np.uint16] | type[np.uint32]:
@@ -91,20 +94,30 @@ def read_packed(folder: Path, split: str) -> Packed:
         raise CorruptDataError(f"{path} is empty: the {split} split has no text")
     try:
         summary = json.loads((folder / "tokens.json").read_text("utf-8"))
-        vocabulary, sources = int(summary["vocabulary"]), [*summary[f"{split}_sources"].values()]
-        words, tokens = (sum(int(s[what]) for s in sources) for what in ("words", "tokens"))
+        vocabulary, sources = int(summary["vocabulary"]), summary[f"{split}_sources"]
+        words, tokens = (_counts(sources, what) for what in ("words", "tokens"))
         ids: Ids = np.memmap(path, dtype=id_dtype(vocabulary), mode="r")
         offsets = np.load(folder / f"{split}.offsets.npy", allow_pickle=False)
     except Exception as error:  # what damaged JSON or a damaged array raises depends on where
         reason = f"{type(error).__name__} {error}"
         raise _damaged(path, f"cannot be read ({reason})") from None
-    if len(ids) != tokens:
-        raise _damaged(path, f"holds {len(ids)} ids, tokens.json says {tokens}")
+    if len(ids) != sum(tokens.values()):
+        raise _damaged(path, f"holds {len(ids)} ids, tokens.json says {sum(tokens.values())}")
     if not _covers(offsets, len(ids)):
         raise _damaged(path, f"does not match its offsets, which are to rise from 0 to {len(ids)}")
     if (highest := int(ids.max())) >= vocabulary:
         raise _damaged(path, f"holds the id {highest}, the vocabulary has {vocabulary}")
-    return Packed(ids, offsets, words)
+    return Packed(ids, offsets, sum(words.values()), _behind_one_another(tokens))
+
+
+def _counts(sources: Mapping[str, Mapping[str, float]], what: str) -> dict[str, int]:
+    """Words or tokens of every source, in the order in which `read_pieces` gives them."""
+    return {name: int(sources[name][what]) for name in sorted(sources)}
+
+
+def _behind_one_another(lengths: Mapping[str, int]) -> dict[str, range]:
+    bounds = pairwise(accumulate(lengths.values(), initial=0))
+    return {name: range(*ends) for name, ends in zip(lengths, bounds, strict=True)}
 
 
 def _damaged(path: Path, what: str) -> CorruptDataError:

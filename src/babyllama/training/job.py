@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -10,14 +11,20 @@ from transformers import PreTrainedModel
 
 from babyllama.distillation.compiling import Kernel, pick_kernel, pick_layers
 from babyllama.distillation.loss import DistillationLoss
+from babyllama.distillation.masking import masked_inputs
+from babyllama.distillation.schedules import ce_weight
 from babyllama.distillation.teachers import SignalSource, Teachers
 from babyllama.models.readout import Readout
-from babyllama.recipe import Distillation, Training
+from babyllama.recipe_distillation import Distillation
+from babyllama.recipe_training import Training
 from babyllama.tokens.batches import Batch, ChunkOrder
+from babyllama.tokens.corruption import Corruption
+from babyllama.training.denoising import corruption_for
 from babyllama.training.ledger import Ledger
 from babyllama.training.memory import Conditions, free_memory, micro_batch
-from babyllama.training.objectives import CrossEntropy, Distilled, Objective
+from babyllama.training.objectives import Distilled, Objective, plain_objective
 from babyllama.training.processes import processes
+from babyllama.training.sharpness import sharp_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +49,28 @@ class Job:
     compile: str = "auto"
     """As `runtime.compile` of the recipe."""
 
+    @cached_property
+    def _corruption(self) -> Corruption | None:
+        return corruption_for(self.model, self.seed)
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """What the model reads at a step of an epoch, both from 0, and what it predicts."""
+        batch = self.order.batch(epoch, step)
+        return self._corruption(batch, epoch) if self._corruption else batch
+
     @property
     def total_steps(self) -> int:
         """Steps of the whole training."""
-        return self.order.total_steps(self.settings.epochs)
+        return steps_of(self.order, self.settings)
+
+    @property
+    def sharp_steps(self) -> int:
+        """How many of the last steps are two passes, for `training.sam`."""
+        return sharp_steps(self.settings.sam, self.total_steps, lambda n: self.order.place(n)[0])
+
+    def passes(self, steps: int) -> int:
+        """Forward and backward passes of the first steps."""
+        return steps + max(0, steps - (self.total_steps - self.sharp_steps))
 
     @property
     def micro_batch(self) -> int:
@@ -79,6 +104,7 @@ class Job:
             precision=self.precision,
             device=self.device,
             teachers=len(self.signal.weights) if self.signal else 0,
+            copies=bool(self.settings.sam) + bool(self.settings.ema),
         )
 
     @property
@@ -92,10 +118,15 @@ class Job:
         return self.signal.signal(batch) if self.signal else []
 
 
+def steps_of(order: ChunkOrder, settings: Training) -> int:
+    """Steps of a training on a text in some order."""
+    return settings.steps or order.total_steps(settings.epochs)
+
+
 def make_objective(job: Job) -> Objective:
-    """Distillation where there are teachers to learn from, otherwise cross-entropy alone."""
+    """Distillation where there are teachers to learn from, otherwise what its kind has."""
     if not job.signal or not job.distillation:
-        return CrossEntropy(job.model)
+        return plain_objective(job.model)
     settings = job.distillation
     loss = DistillationLoss(
         temperature=settings.temperature,
@@ -103,5 +134,13 @@ def make_objective(job: Job) -> Objective:
         pool=settings.pool,
         kl_reduction=settings.kl_reduction,
         teacher_weights=job.signal.weights,
+        divergence=settings.divergence,
     )
-    return Distilled(job.model, loss)
+    return Distilled(
+        job.model,
+        loss,
+        ce_weight=lambda step: ce_weight(step, job.total_steps, settings),
+        inputs=lambda batch, step: masked_inputs(
+            batch, settings.mask_inputs, seed=job.seed, step=step
+        ),
+    )

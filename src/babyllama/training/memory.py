@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from babyllama.errors import BabyllamaError, IgnoredSettingWarning
 from babyllama.models.costs import activation_bytes, parameter_count
 from babyllama.models.readout import PRODUCT_ROWS, chunk_logits
-from babyllama.recipe import Training
+from babyllama.recipe_training import Training
 
 OUT_OF_MEMORY = "out-of-memory"
 """Left in a training's folder where memory ran out."""
@@ -21,7 +21,8 @@ LOGITS_BUDGET = {"cpu": 1 << 25, "cuda": 1 << 28}
 ACTIVATIONS_BUDGET = 3 << 29
 # Up to so many positions plain attention is faster on a CPU than the fused kernel's backward.
 PLAIN_ATTENTION = 256
-# Bytes a parameter: gradient and two moments; beside them the weight, and its bf16 copy.
+# Bytes a parameter: gradient and two moments (Muon has one); beside them the weight, and its bf16
+# copy.
 TRAINED, WEIGHT, BF16_COPY = 12, 4, 2
 # Copies of a chunk's logits that live at once; of a block's products, beside one a teacher.
 LOGITS_AT_ONCE, PRODUCTS_AT_ONCE = 5, 2
@@ -38,6 +39,8 @@ class Conditions:
     precision: str
     device: torch.device
     teachers: int
+    copies: int = 0
+    """Of the weights, kept beside them."""
 
     @property
     def plain_attention(self) -> bool:
@@ -59,7 +62,7 @@ def micro_batch(
     if free is None:
         fits = min(fits, int(ACTIVATIONS_BUDGET // _activation_bytes(model, conditions)))
     else:
-        taken = (TRAINED + BF16_COPY) * parameter_count(model)
+        taken = (TRAINED + BF16_COPY + WEIGHT * conditions.copies) * parameter_count(model)
         taken += _logits_bytes(model, conditions, settings.batch_size)
         left = USABLE * free - taken
         fits = min(fits, _power_of_two(int(left // _activation_bytes(model, conditions))))
@@ -118,7 +121,7 @@ def training_bytes(model: PreTrainedModel, conditions: Conditions, sequences: in
     """Weights, gradients, optimiser, activations, and logits with those of the teachers."""
     copy = BF16_COPY if conditions.precision == "bf16" else 0
     return (
-        (WEIGHT + TRAINED + copy) * parameter_count(model)
+        (WEIGHT * (1 + conditions.copies) + TRAINED + copy) * parameter_count(model)
         + sequences * _activation_bytes(model, conditions)
         + _logits_bytes(model, conditions, sequences)
     )

@@ -5,16 +5,18 @@ returns the micro-batch's part of the step's loss with detached parts beside it:
 step's micro-batches add up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from babyllama.distillation.compiling import Kernel
 from babyllama.distillation.fused import fused_loss
-from babyllama.distillation.loss import DistillationLoss
+from babyllama.distillation.loss import DistillationLoss, cross_entropy_share
+from babyllama.models.kinds import kind_of_config
 from babyllama.models.readout import Readout, read_out
 from babyllama.tokens.batches import Batch, Counts
+from babyllama.training.denoising import Denoising
 
 Parts = dict[str, Tensor]
 
@@ -24,6 +26,8 @@ class CrossEntropy(nn.Module):
 
     kernel: Kernel = "plain"
     """Which form of the loss computes the gradient."""
+    quantity = "cross_entropy"
+    """What it is called in logs and tables that a model is measured by."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -49,18 +53,47 @@ class Distilled(nn.Module):
 
     kernel: Kernel = "plain"
     """Which form of the loss computes the gradient."""
+    quantity = "cross_entropy"
+    """What it is called in logs and tables that a model is measured by."""
 
-    def __init__(self, model: PreTrainedModel, loss: DistillationLoss) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        loss: DistillationLoss,
+        *,
+        ce_weight: Callable[[int], float] | None = None,
+        inputs: Callable[[Batch, int], Tensor] | None = None,
+    ) -> None:
+        """A student; what changes with the step, counted from 0, is a function of it.
+
+        Args:
+            model: the student.
+            loss: with its weight of the cross-entropy, unless `ce_weight` gives it by the step.
+            ce_weight: of a step.
+            inputs: the ids that the student reads of a batch at a step of its training, where
+                they are not the text.
+        """
         super().__init__()
         self.model = model
         self.loss = loss
+        self.ce_weight = ce_weight
+        self.inputs = inputs
+        self.step = 0
+
+    def begin(self, step: int) -> None:
+        """What follows, until the next one begins, is of this step; validation, too."""
+        self.step = step
+        if self.ce_weight:
+            self.loss.ce_weight = self.ce_weight(step)
 
     def forward(
         self, batch: Batch, counts: Counts, signal: Sequence[Readout]
     ) -> tuple[Tensor, Parts]:
         """Weighted loss; its parts are in nats, before weighting."""
+        own = self.inputs if self.training else None
+        ids = own(batch, self.step) if own else batch.input_ids
         terms = fused_loss(
-            read_out(self.model, batch.input_ids),
+            read_out(self.model, ids),
             batch.labels.flatten(),
             signal,
             counts=counts,
@@ -69,10 +102,22 @@ class Distilled(nn.Module):
             pool=self.loss.pool,
             kl_reduction=self.loss.kl_reduction,
             teacher_weights=self.loss.teacher_weights,
+            divergence=self.loss.divergence,
             kernel=self.kernel,
         )
         parts = {"cross_entropy": terms.cross_entropy, "kl": terms.kl}
         return _with_auxiliary(self.model, batch, counts, terms.loss, parts)
+
+    def weights(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The step's weight of the cross-entropy, and the share that this has in a loss."""
+        weight = self.loss.ce_weight
+        share = cross_entropy_share(
+            values["cross_entropy"],
+            values["kl"],
+            temperature=self.loss.temperature,
+            ce_weight=weight,
+        )
+        return {"ce_weight": weight, "cross_entropy_share": share}
 
 
 def _with_auxiliary(
@@ -91,4 +136,10 @@ def _with_auxiliary(
     return loss + asked, {**parts, "load_balance": asked.detach()}
 
 
-Objective = CrossEntropy | Distilled
+Objective = CrossEntropy | Distilled | Denoising
+
+
+def plain_objective(model: PreTrainedModel) -> Objective:
+    """What a model without teachers is trained for: its kind says it."""
+    causal = kind_of_config(model.config) == "causal"
+    return CrossEntropy(model) if causal else Denoising(model)

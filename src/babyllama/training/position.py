@@ -48,16 +48,25 @@ def resumed(found: Position, fresh: Position, job: Job, *, ran_out: bool) -> Pos
     return replace(found, micro_batch=micro_batch, kernel=kernel, layers=layers)
 
 
+def epochs_of(job: Job) -> float:
+    """Times through the training split, a part of one where `training.steps` ends it there."""
+    if not job.settings.steps:
+        return job.settings.epochs
+    epoch, within = job.order.place(job.total_steps)
+    return epoch + within / job.order.steps_per_epoch
+
+
 def summary(job: Job, position: Position, validation: dict[str, float]) -> dict[str, Any]:
     """What `training.json` says of a training that is done, by the numbers of its kept weights."""
-    settings, totals = job.settings, job.ledger.totals(job.total_steps)
+    settings, totals = job.settings, job.ledger.totals(job.total_steps, job.passes(job.total_steps))
     return {
         "model": job.name,
         "architecture": job.model.config.model_type,
         "parameters": sum(p.numel() for p in job.model.parameters()),
         "teachers": [*job.signal.names] if job.signal else [],
         "steps": job.total_steps,
-        "epochs": settings.epochs,
+        "epochs": epochs_of(job),
+        "phases": job.order.phases,
         "batch_size": settings.batch_size,
         "micro_batch": position.micro_batch,
         "kernel": position.kernel,
@@ -67,6 +76,9 @@ def summary(job: Job, position: Position, validation: dict[str, float]) -> dict[
         "tokens_per_second": totals["tokens_seen"] / max(1e-9, position.seconds),
         "precision": job.precision,
         "kept": settings.keep,
+        "optimizer": settings.optimizer,
+        "weight_decay": settings.weight_decay,
+        "sam": {**settings.sam.model_dump(), "steps": job.sharp_steps} if settings.sam else None,
         "spikes": None if settings.spikes == "off" else position.spikes,
         "validation": validation,
         "distillation": job.distillation.model_dump() if job.distillation else None,

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from babyllama.distillation.compiling import compile_layers
-from babyllama.distillation.loss import cross_entropy_share
 from babyllama.errors import BabyllamaError, StoppedError, is_out_of_memory
-from babyllama.models.folders import save_model, words_folder
 from babyllama.seeds import derive
 from babyllama.tokens.batches import Batch, Counts, counts
 from babyllama.training.checkpoints import (
@@ -25,9 +23,10 @@ from babyllama.training.checkpoints import (
     save_checkpoint,
     weight_tensors,
 )
+from babyllama.training.decay import warn_of_strong_decay
 from babyllama.training.health import StopRequest, are_finite, check_finite, chunks_of
 from babyllama.training.job import Job, make_objective
-from babyllama.training.ledger import crossed, words_grid
+from babyllama.training.kept_weights import KeptWeights
 from babyllama.training.log import truncate_log, write_row
 from babyllama.training.memory import OUT_OF_MEMORY, out_of_memory
 from babyllama.training.objectives import Distilled
@@ -36,11 +35,13 @@ from babyllama.training.optimizers import (
     load_optimizer_tensors,
     make_optimizer,
     optimizer_tensors,
+    set_learning_rate,
     warn_of_long_warmup,
 )
 from babyllama.training.position import Position, resumed, summary
 from babyllama.training.processes import processes
 from babyllama.training.progress import Progress
+from babyllama.training.sharpness import climbed
 from babyllama.training.spikes import WINDOW, is_spike, warn_of_spike
 from babyllama.training.validation import validate
 
@@ -56,6 +57,7 @@ def train(job: Job, work: Path, stop: StopRequest) -> dict[str, Any]:
         BabyllamaError: memory ran out, or another process is gone; the last checkpoint is kept.
     """
     warn_of_long_warmup(job.name, job.total_steps, job.settings)
+    warn_of_strong_decay(job.name, job.settings)
     trainer = Trainer(job, work)
     trainer.restore()
     try:
@@ -84,6 +86,7 @@ class Trainer:
         self.objective = make_objective(job).to(job.device).train()
         self.optimizer = make_optimizer(self.objective, job.settings)
         self.position = Position(job.micro_batch, job.kernel, job.layers)
+        self.kept = KeptWeights(job, work)
         self.stopping = False
         self.saved_at = time.monotonic()
 
@@ -93,6 +96,7 @@ class Trainer:
         if checkpoint:
             load_weight_tensors(self.job.model, checkpoint.tensors["model"])
             load_optimizer_tensors(self.optimizer, checkpoint.tensors["optimizer"])
+            self.kept.load(checkpoint.tensors)
             found = replace(self.position, **checkpoint.state)
             ran_out = (self.work / OUT_OF_MEMORY).exists()
             self.position = resumed(found, self.position, self.job, ran_out=ran_out)
@@ -132,7 +136,7 @@ class Trainer:
                 write_row(log, row)
                 progress.update(self.position.step, row["loss"])
                 stop.reached(self.position.step, job.total_steps)
-                self._save_by_words()
+                self.kept.save(self.position.step)
                 edge = self._ends_epoch()
                 if edge:
                     write_row(log, self._end_epoch())
@@ -161,7 +165,7 @@ class Trainer:
         validation. Weights, moments, random state and log stay as they are.
         """
         job = self.job
-        batch = job.order.batch(*job.order.place(self.position.step))
+        batch = job.batch(*job.order.place(self.position.step))
         with torch.random.fork_rng([job.device] if job.device.type == "cuda" else []):
             self._backward(batch.micro_batches(self.position.micro_batch)[0], counts(batch))
             self.optimizer.zero_grad()
@@ -175,18 +179,35 @@ class Trainer:
         job, index = self.job, self.position.step
         epoch, within = job.order.place(index)
         rate = learning_rate(index, job.total_steps, job.settings)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        batch = job.order.batch(epoch, within)
+        set_learning_rate(self.optimizer, rate)
+        if isinstance(self.objective, Distilled):
+            self.objective.begin(index)
+        batch = job.batch(epoch, within)
         sums = self._accumulate(batch, index)
+        if index >= job.total_steps - job.sharp_steps:
+            sums |= self._climb(batch, index, sums["loss"])
         values = self._summed(sums, stop)
         # Before the update: a loss or gradient that is not finite leaves the weights as they were.
-        measured = {"loss": values["loss"], "gradient norm": values["gradient_norm"]}
+        told = ("loss", "sharpness", "gradient_norm")
+        measured = {key.replace("_", " "): values[key] for key in told if key in values}
         where = partial(chunks_of, batch, epoch)
         check_finite(measured, model=job.name, step=index + 1, where=where)
-        row = {"kind": "step", "step": index + 1, "epoch": epoch, "learning_rate": rate}
-        row |= values | self._share(values) | self._update(values["gradient_norm"])
+        row = {"kind": "step", "step": index + 1, "epoch": epoch, **job.order.described(epoch)}
+        row |= {"learning_rate": rate}
+        row |= values | self._weights(values) | self._update(values["gradient_norm"])
         return row
+
+    def _climb(self, batch: Batch, index: int, loss: Tensor) -> dict[str, Tensor]:
+        """Put the gradient uphill in the place of the one here; how much higher the loss is there.
+
+        The teachers are run again: to keep what they said of a whole step costs memory.
+        """
+        assert self.job.settings.sam
+        parameters = [*self.objective.parameters()]
+        self.processes.sum_gradients(parameters)
+        with climbed(parameters, self.job.settings.sam):
+            self.optimizer.zero_grad()
+            return {"sharpness": self._accumulate(batch, index)["loss"] - loss}
 
     def _accumulate(self, batch: Batch, index: int) -> dict[str, Tensor]:
         """Gradients of this process's micro-batches; the loss of these and its parts."""
@@ -205,7 +226,7 @@ class Trainer:
         part = micro.to(self.job.device)
         with self.autocast():
             loss, parts = self.objective(part, whole, self.job.readouts(part))
-        loss.backward()
+        (-loss if self.job.settings.ascent else loss).backward()
         return {"loss": loss.detach(), **parts}
 
     def _summed(self, sums: dict[str, Tensor], stop: StopRequest | None) -> dict[str, float]:
@@ -232,6 +253,7 @@ class Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad()
         position.step += 1
+        self.kept.take_in(position.step)
         if policy != "off":
             position.norms = [*position.norms, norm][-WINDOW:]
         if not spike:
@@ -240,18 +262,11 @@ class Trainer:
         warn_of_spike(norm, policy, model=self.job.name, step=position.step)
         return {"spike": "skipped" if policy == "skip" else "taken"}
 
-    def _share(self, values: dict[str, float]) -> dict[str, float]:
+    def _weights(self, values: dict[str, float]) -> dict[str, float]:
         """How much of a mixed loss is cross-entropy."""
         if not isinstance(self.objective, Distilled):
             return {}
-        loss = self.objective.loss
-        share = cross_entropy_share(
-            values["cross_entropy"],
-            values["kl"],
-            temperature=loss.temperature,
-            ce_weight=loss.ce_weight,
-        )
-        return {"cross_entropy_share": share}
+        return self.objective.weights(values)
 
     def _validate(self, batches: Sequence[Batch]) -> dict[str, float]:
         job = self.job
@@ -274,23 +289,18 @@ class Trainer:
         # The last update has no step after it that would show what it did.
         check_finite(result, model=job.name, step=self.position.step)
         self.position.validation = result
-        value, best = result[job.settings.select_by], self.position.best
+        # One that is not causal has no cross-entropy but its objective.
+        value = result.get(job.settings.select_by, result["objective"])
+        best = self.position.best
         if job.settings.keep == "best" and (best is None or value < best):
             self.position.best = value
             if leads:
                 tensors = {"model": weight_tensors(job.model)}
                 state = {"validation": result}
                 save_checkpoint(self.work / "best", self.position.step, state, tensors)
-        epoch = job.order.place(self.position.step - 1)[0] + 1
-        return {"kind": "validation", "step": self.position.step, "epoch": epoch, **result}
-
-    def _save_by_words(self) -> None:
-        """Save the model when it has seen a number of words that the recipe asks for."""
-        job, step = self.job, self.position.step
-        grid = words_grid(job.settings.save_at_words)
-        for words in crossed(grid, job.ledger.words(step - 1), job.ledger.words(step)):
-            if self.processes.leads:
-                save_model(job.model, job.tokenizer, words_folder(self.work, words))
+        epoch = job.order.place(self.position.step - 1)[0]
+        where = {"step": self.position.step, "epoch": epoch + 1, **job.order.described(epoch)}
+        return {"kind": "validation", **where, **result}
 
     def save(self) -> None:
         """Write a checkpoint of this very step, unless the last good one is better than that."""
@@ -301,13 +311,15 @@ class Trainer:
                 self.work / "checkpoints",
                 self.position.step,
                 vars(self.position),
-                {"model": weights, "optimizer": optimizer_tensors(self.optimizer)},
+                {"model": weights, "optimizer": optimizer_tensors(self.optimizer)}
+                | self.kept.tensors(),
             )
         self.saved_at = time.monotonic()
 
     def finish(self) -> dict[str, Any]:
         """Put the kept weights in place and sum up."""
         job, validation = self.job, self.position.validation
+        self.kept.finish()
         if job.settings.keep == "best":
             best = load_checkpoint(self.work / "best")
             if best:

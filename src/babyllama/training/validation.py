@@ -9,10 +9,11 @@ from torch import Tensor
 
 from babyllama.models.readout import Readout
 from babyllama.tokens.batches import Batch, counts
-from babyllama.training.objectives import Objective
+from babyllama.training.objectives import CrossEntropy, Objective
 
 Autocast = Callable[[], AbstractContextManager[object]]
 Signal = Callable[[Batch], list[Readout]]
+CROSS_ENTROPY = CrossEntropy.quantity
 
 
 @torch.no_grad()
@@ -29,7 +30,8 @@ def validate(
 
     Bits per byte divides by the bytes of the predicted tokens, so that it does not depend on the
     tokenizer. `bytes_of_token` is [V], 0 for special tokens: their nats count, their bytes are
-    none.
+    none. A masked model or an encoder-decoder, which predicts a part of a text and sees the rest,
+    has a loss of its own name and no bits per byte.
     """
     objective.eval()
     nats = objective_sum = 0.0
@@ -38,13 +40,13 @@ def validate(
         whole = counts(batch)
         with autocast():
             loss, parts = objective(batch, whole, signal(batch))
-        nats += float(parts["cross_entropy"]) * whole.tokens
+        nats += float(parts[objective.quantity]) * whole.tokens
         objective_sum += float(loss) * whole.tokens
         tokens += whole.tokens
-        text_bytes += int(bytes_of_token[batch.labels[batch.labels >= 0].cpu()].sum())
+        if objective.quantity == CROSS_ENTROPY:
+            text_bytes += int(bytes_of_token[batch.labels[batch.labels >= 0].cpu()].sum())
     objective.train()
-    return {
-        "cross_entropy": nats / tokens,
-        "bits_per_byte": nats / math.log(2) / max(1, text_bytes),
-        "objective": objective_sum / tokens,
-    }
+    found = {objective.quantity: nats / tokens}
+    if objective.quantity == CROSS_ENTROPY:
+        found["bits_per_byte"] = nats / math.log(2) / max(1, text_bytes)
+    return found | {"objective": objective_sum / tokens}

@@ -12,6 +12,7 @@ from babyllama.corpus.auditing.readability import (
     PASSAGE,
     Readability,
     buckets,
+    from_json,
     mean_ranks,
     readability,
     scores,
@@ -167,3 +168,10 @@ def test_the_json_has_the_easiest_first() -> None:
         ("russian", None),
     ]
     assert rows[0]["sample_words"] == 40 * 20
+
+
+def test_the_table_is_read_as_it_was_written() -> None:
+    table = readability([piece("hard", HARD), piece("russian", RUSSIAN), piece("easy", EASY)])
+    read = from_json(to_json(table))
+    assert sorted(read, key=str) == sorted(table, key=str)
+    assert buckets([row for row in read if row.scores], 2) == [["easy"], ["hard"]]

@@ -73,15 +73,17 @@ def head_gradient(source: SignalSource, some: Batch, **settings: Any) -> Tensor:
     return head.grad
 
 
-def assert_close(source: CachedSignal, split: Any, rows: Any, **settings: Any) -> None:
+def assert_close(
+    source: CachedSignal, split: Any, rows: Any, divergence: Any = "forward", **settings: Any
+) -> None:
     kind, some = source.header["kind"], batch(split, rows)
     online = new_teachers()
     assert online.weights == [1.0, 3.0]
     most, share = TOLERANCE[kind]
     exact = probabilities(online, some, **settings)
     assert (probabilities(source, some, **settings) - exact).abs().max() < most
-    exact = head_gradient(online, some, **settings)
-    error = head_gradient(source, some, **settings) - exact
+    exact = head_gradient(online, some, divergence=divergence, **settings)
+    error = head_gradient(source, some, divergence=divergence, **settings) - exact
     assert error.norm() < share * exact.norm()
 
 
@@ -127,6 +129,18 @@ def test_low_rank_refuses_another_pool_and_other_weights_by_name(caches: dict[st
     with pytest.raises(RecipeError, match=r"teacher_weights\.gpt2: the low-rank cache was built"):
         read(caches["low-rank"], weights={"gpt2": 1.0, "llama": 2.0})
     assert read(caches["low-rank"], weights={"gpt2": 2.0, "llama": 6.0}).weights == [1.0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_serves_the_reverse_divergence_and_is_certified_for_it(
+    caches: dict[str, Path], kind: str
+) -> None:
+    source = read(caches[kind], divergence="reverse")
+    assert_close(source, *SPLITS[0], temperature=2.0, divergence="reverse")
+    assert source.certificate.divergence == "reverse"
+    assert source.certificate.angle != read(caches[kind]).certificate.angle
+    with pytest.raises(BabyllamaError, match=rf"from {kind} is off by [\d.]+ degrees"):
+        read(caches[kind], divergence="reverse", angle=1e-6)
 
 
 def test_a_bias_of_a_head_is_kept(tmp_path: Path) -> None:
@@ -181,11 +195,19 @@ def test_the_rank_is_the_smallest_that_the_angle_allows(tmp_path: Path) -> None:
     rank = source.header["rank"]
     assert 8 <= rank < 40
     assert all(row["angle"] <= 12 for row in source.header["certificate"])
+    assert all(row["divergence"] == "forward" for row in source.header["certificate"])
     less = request("low-rank", rank=rank - 8, angle=12.0, made_from={"other": "1"})
     with pytest.raises(
         BabyllamaError, match=r"from low-rank is off by [\d.]+ degrees, .* 12: take"
     ):
         build(tmp_path, less)
+
+
+def test_a_rank_for_the_reverse_divergence_holds_its_angle(tmp_path: Path) -> None:
+    asked = request("low-rank", angle=12.0, divergence="reverse")
+    header = read(build(tmp_path, asked), divergence="reverse").header
+    assert [row["divergence"] for row in header["certificate"]] == ["reverse", "reverse"]
+    assert all(row["angle"] <= 12 for row in header["certificate"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

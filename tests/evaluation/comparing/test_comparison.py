@@ -20,7 +20,7 @@ from babyllama.report.results import read_results
 from babyllama.report.summary import compare as held_against_control
 from babyllama.report.summary import comparison_table, summary
 from babyllama.rundir import SCORE_FILES
-from made_runs import add_model, items
+from made_runs import add_model, items, write_manifest
 from tiny import babyllama
 
 
@@ -36,6 +36,44 @@ def second(tmp_path: Path) -> Path:
     add_model(tmp_path / "b", "student", items(0.6), loss=4.5)
     add_model(tmp_path / "b", "control", items(0.61), loss=4.4)
     return tmp_path / "b"
+
+
+def test_each_phenomenon_can_be_compared_by_itself(first: Path, second: Path) -> None:
+    found = compare([first, second], models=["student"], by_phenomenon=True)
+    assert [(row.phenomenon, row.pairs) for row in found.rows] == [("x", 180), ("y", 100)]
+    sides = [np.load(run / "scores/student/blimp.items.npy") for run in (first, second)]
+    right = [side[:, 0] > side[:, 1] for side in sides]
+    for row, pairs in zip(found.rows, (slice(0, 180), slice(180, 280)), strict=True):
+        assert row.accuracies == pytest.approx([answers[pairs].mean() for answers in right])
+        assert row.found.difference == pytest.approx(row.accuracies[0] - row.accuracies[1])
+    alone = [row.found.p for row in found.rows]
+    assert [row.p_holm for row in found.rows] == pytest.approx(holm(alone))
+    (whole,) = compare([first, second], models=["student"]).rows
+    means = [row.found.difference for row in found.rows]
+    assert whole.found.difference == pytest.approx(sum(means) / 2)
+    stated = [row["phenomenon"] for row in to_json(found)["rows"]]
+    assert stated == ["x", "y"]
+    assert "phenomenon" not in to_json(compare([first, second]))["rows"][0]
+
+
+def test_a_phenomenon_over_its_paradigms_is_the_mean_of_their_means(
+    first: Path, second: Path
+) -> None:
+    found = compare([first, second], models=["student"], over="paradigms", by_phenomenon=True)
+    items_of = np.load(first / "scores/student/blimp.items.npy")
+    right = items_of[:, 0] > items_of[:, 1]
+    expected = (right[:120].mean() + right[120:180].mean()) / 2
+    assert found.rows[0].accuracies[0] == pytest.approx(expected)
+
+
+def test_phenomena_are_named_beside_their_suite(first: Path, second: Path) -> None:
+    command = babyllama(first.parent, "compare", first, second, "--by-phenomenon")
+    assert command.code == 0, command.err
+    assert "blimp: x" in command.out
+    assert "by phenomenon over pairs" in command.out
+    both = babyllama(first.parent, "compare", first, second, "--by-phenomenon", "--seeds")
+    assert (both.code, both.out) == (2, "")
+    assert "exclude each other" in both.err
 
 
 def test_models_of_the_same_name_are_compared_first_minus_second(first: Path, second: Path) -> None:
@@ -372,3 +410,30 @@ def test_a_finished_run_keeps_its_items_in_the_store(finished: Path) -> None:
     assert found.shape[1] == 2
     assert "student" in comparison_table(held_against_control(read_results(run))).rows[0]
     assert "(paired bootstrap)" in summary(read_results(run))
+
+
+def add_ensemble(run: Path, loss: float, flops: float) -> None:
+    """The validation of an ensemble as the pipeline leaves it."""
+    folder = run / "ensembles" / "ensemble"
+    folder.mkdir(parents=True)
+    found = {
+        "validation": {"cross_entropy": loss, "bits_per_byte": loss / 3},
+        **{"flops": 0.0, "teacher_flops": 1.0, "teacher_training_flops": flops},
+    }
+    (folder / "ensemble.json").write_text(json.dumps(found))
+    write_manifest(folder, {"tokens": "t1"})
+
+
+def test_an_ensemble_is_compared_by_its_validation_and_its_cost(tmp_path: Path) -> None:
+    for name, loss, flops in (("a", 4.0, 1e9), ("b", 4.5, 3e9)):
+        add_model(tmp_path / name, "ensemble", items(loss / 10))
+        add_model(tmp_path / name, "student", items(0.5), loss=loss)
+        add_ensemble(tmp_path / name, loss, flops)
+    found = compare([tmp_path / "a", tmp_path / "b"])
+    (row,) = (row for row in found.validation if row.first.model == "ensemble")
+    assert row.differences["cross_entropy"] == pytest.approx(-0.5)
+    assert row.flops == (1e9 + 1, 3e9 + 1)
+    (written,) = (row for row in to_json(found)["validation"] if row["model_first"] == "ensemble")
+    assert (written["flops_first"], written["flops_second"]) == row.flops
+    (student,) = (row for row in found.validation if row.first.model == "student")
+    assert student.flops == (None, None)

@@ -221,6 +221,15 @@ def test_a_distilled_model_is_held_against_its_twin() -> None:
     assert controls(resolve(raw)) == {"student": "plain"}
 
 
+def test_a_masked_model_is_nobodys_control() -> None:
+    raw = recipe(Path("data"))
+    masked = {**raw["models"]["student"]["architecture"], "type": "roberta"}
+    raw["models"] = {"masked": {"architecture": masked}, **raw["models"]}
+    assert controls(resolve(raw)) == {"student": "control"}
+    del raw["models"]["control"]
+    assert controls(resolve(raw)) == {}
+
+
 def test_the_figures_are_plain_json(runs: list[Path]) -> None:
     figures = to_json(study_seeds(runs[:2]))
     again = json.loads(json.dumps(figures, allow_nan=False))
@@ -255,7 +264,7 @@ def test_the_command_prints_the_tables_and_writes_them(runs: list[Path]) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--correlate"], "error: --seeds and --correlate exclude each other"),
+        (["--correlate"], "error: --seeds, --correlate and --by-phenomenon exclude each other"),
         (["--model", "student"], "error: --seeds is over all models of the runs"),
     ],
 )

@@ -216,6 +216,14 @@ def to_json(table: Sequence[Readability]) -> str:
     return json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
 
 
+def from_json(text: str) -> list[Readability]:
+    """Read what `to_json` wrote."""
+    return [
+        Readability(**{key: value for key, value in row.items() if key != "mean_rank"})
+        for row in json.loads(text)
+    ]
+
+
 def to_table(table: Sequence[Readability], n: int = 5) -> Table:
     """Lay the table out for a terminal, the easiest source first."""
     ranks = mean_ranks(table)

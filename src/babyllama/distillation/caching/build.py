@@ -28,6 +28,7 @@ from babyllama.distillation.caching.low_rank import (
 )
 from babyllama.distillation.caching.shards import is_finished, write_finished
 from babyllama.distillation.caching.space import HELD_OUT, cache_bytes, check_space
+from babyllama.distillation.loss import Divergence
 from babyllama.distillation.teachers import Teachers
 from babyllama.errors import BabyllamaError
 from babyllama.models.readout import Readout, has_linear_head
@@ -60,6 +61,8 @@ class Request:
     """Degrees that the certificate may have at most."""
     rank: int | None = None
     """Of low rank; by default the smallest that the certificate allows."""
+    divergence: Divergence = "forward"
+    """Whose gradient is certified."""
     precision: str
     seed: int
     """Of the positions that the basis is fitted on."""
@@ -202,7 +205,9 @@ def _certificates(request: Request, coding: Coding, exact: list[Readout]) -> Ite
     cached = coding.decode(coding.encode(features))
     ours = [1.0] if coding.basis else weights
     for temperature in TEMPERATURES:
-        yield certify(Pooling(exact, weights), Pooling(cached, ours), temperature)
+        yield certify(
+            Pooling(exact, weights), Pooling(cached, ours), temperature, request.divergence
+        )
 
 
 def _certified(request: Request, coding: Coding, exact: list[Readout]) -> list[Certificate]:

@@ -5,6 +5,10 @@ of (p - q) x^T with exact and with cached q. For p and x stands a student that i
 teachers: it takes a twentieth of its log-probabilities from theirs of another position, the rest
 from theirs of the same, and has their features. This is about as hard to serve as a student at
 the end of its training; early in training gradients are larger and angles smaller.
+
+The gradient is that of the divergence that the student is trained with. At the logits it is p - q
+for KL(q || p), and p (r - E_p r) for KL(p || q), where r = log p - log q: what a code gets wrong in
+log q then counts by what the student thinks likely, not by what the teachers do.
 """
 
 import math
@@ -14,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from babyllama.distillation.loss import Pool, pooled_log_probabilities
+from babyllama.distillation.loss import LEAST_LOG, Divergence, Pool, pooled_log_probabilities
 from babyllama.models.readout import Readout, row_chunks
 
 CONFUSED = 0.05
@@ -29,6 +33,8 @@ class Certificate(NamedTuple):
     angle: float
     """Degrees."""
     positions: int
+    divergence: Divergence = "forward"
+    """Of the gradient."""
 
     def __str__(self) -> str:
         return (
@@ -53,7 +59,9 @@ class Pooling(NamedTuple):
 
 
 @torch.no_grad()
-def certify(exact: Pooling, cached: Pooling, temperature: float) -> Certificate:
+def certify(
+    exact: Pooling, cached: Pooling, temperature: float, divergence: Divergence = "forward"
+) -> Certificate:
     """Compare two targets of the same N positions."""
     features = torch.cat([readout.features for readout in exact.readouts], dim=1)
     gradient = features.new_zeros(exact.readouts[0].vocabulary, features.shape[1])
@@ -65,11 +73,29 @@ def certify(exact: Pooling, cached: Pooling, temperature: float) -> Certificate:
         ratio = log_cached - log_q
         # q (r - 1 - log r) has the sum of q log(1/r), and no term of it is negative.
         kl += (q * (ratio.expm1() - ratio)).sum()
-        student = torch.softmax(log_q.lerp(log_q.roll(1, dims=0), CONFUSED), dim=-1)
-        gradient += (student - q).T @ features[rows]
-        change += (q - log_cached.exp()).T @ features[rows]
-    positions = len(features)
-    return Certificate(temperature, float(kl) / positions, _angle(gradient, change), positions)
+        student = log_q.lerp(log_q.roll(1, dims=0), CONFUSED)
+        slope, turn = _slopes(student, log_q, log_cached, divergence)
+        gradient += slope.T @ features[rows]
+        change += turn.T @ features[rows]
+    positions, angle = len(features), _angle(gradient, change)
+    return Certificate(temperature, float(kl) / positions, angle, positions, divergence)
+
+
+def _slopes(
+    student: Tensor, log_q: Tensor, log_cached: Tensor, divergence: Divergence
+) -> tuple[Tensor, Tensor]:
+    """Gradients [n, V] at a student's logits: from exact q, and what cached q adds to it."""
+    p = torch.softmax(student, dim=-1)
+    if divergence == "forward":
+        q = log_q.exp()
+        return p - q, q - log_cached.exp()
+    exact, cached = log_q.clamp(min=LEAST_LOG), log_cached.clamp(min=LEAST_LOG)
+    return _centred(student - exact, p), _centred(exact - cached, p)
+
+
+def _centred(ratio: Tensor, p: Tensor) -> Tensor:
+    """Every r as p (r - E_p r), which no constant in r changes."""
+    return p * (ratio - (p * ratio).sum(dim=-1, keepdim=True))
 
 
 def _angle(vector: Tensor, change: Tensor) -> float:

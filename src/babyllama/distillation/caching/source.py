@@ -21,7 +21,7 @@ from babyllama.distillation.caching.grid import Grid
 from babyllama.distillation.caching.header import check_header, read_header
 from babyllama.distillation.caching.low_rank import Basis, Head
 from babyllama.distillation.caching.shards import Shards
-from babyllama.distillation.loss import Pool
+from babyllama.distillation.loss import Divergence, Pool
 from babyllama.errors import RecipeError
 from babyllama.models.readout import Readout
 from babyllama.store import read_manifest, verify
@@ -38,6 +38,7 @@ class Wish:
     """Of the teachers."""
     pool: Pool
     temperature: float
+    divergence: Divergence = "forward"
     angle: float
     """Degrees that the certificate with these settings may have at most."""
 
@@ -87,6 +88,7 @@ class CachedSignal:
             Pooling(exact, weights, wish.pool),
             Pooling(cached, self.weights, wish.pool),
             wish.temperature,
+            wish.divergence,
         )
         refuse_above(found, self.header["kind"], wish.angle)
         return found

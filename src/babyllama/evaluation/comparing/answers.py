@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,21 @@ class Answers:
     """The fingerprint of the pairs; empty where the scores are a copy without a manifest."""
     scores: Path
     """The artifact."""
+
+    def of_phenomenon(self, phenomenon: str) -> "Answers":
+        """The paradigms of one phenomenon alone."""
+        chosen = [name == phenomenon for name in self.phenomena]
+
+        def kept(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(compress(values, chosen))
+
+        return replace(
+            self,
+            outcomes=self.outcomes[np.repeat(chosen, self.sizes)],
+            paradigms=kept(self.paradigms),
+            phenomena=kept(self.phenomena),
+            sizes=kept(self.sizes),
+        )
 
     def strata(self, over: str) -> Strata:
         """The paradigms, weighted for the macro mean over `phenomena` or `paradigms`."""

@@ -10,106 +10,15 @@ from typing import Any, Literal
 
 from babyllama.errors import BabyllamaError, RecipeError
 from babyllama.evaluation.comparing.answers import (
-    Answers,
     obstacle,
     paired_difference,
-    read_answers,
-    read_json,
 )
+from babyllama.evaluation.comparing.sides import MEASURES, Run, Side, open_runs
 from babyllama.evaluation.statistics import LEVEL, RESAMPLES, Paired, holm
-from babyllama.store import read_manifest
 
 Over = Literal["phenomena", "paradigms"]
-MEASURES = ("cross_entropy", "bits_per_byte")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run directory with scores, and what tables call it."""
-
-    path: Path
-    name: str
-
-    def scored(self) -> list[str]:
-        """The names of the models, and ensembles, that it has scores of."""
-        return sorted(path.name for path in (self.path / "scores").iterdir() if path.is_dir())
-
-
-@dataclass(frozen=True)
-class Side:
-    """One model of one run directory."""
-
-    run: Run
-    model: str
-
-    def __str__(self) -> str:
-        return f"{self.run.name}/{self.model}"
-
-    @property
-    def folder(self) -> Path:
-        """The model's folder; an ensemble has none."""
-        return self.run.path / "models" / self.model
-
-    @property
-    def weights(self) -> Any:
-        """What tells its weights from those of other models."""
-        return weights_in(self.folder)
-
-    def scores(self, suite: str) -> Path:
-        """The file with its accuracies on a suite."""
-        return self.run.path / "scores" / self.model / f"{suite}.json"
-
-    def suites(self) -> list[str]:
-        """The suites that it has scores on."""
-        folder = self.run.path / "scores" / self.model
-        return sorted(path.stem for path in folder.glob("*.json"))
-
-    def answers(self, suite: str) -> Answers:
-        """What it answered on a suite.
-
-        Raises:
-            BabyllamaError: scores of an older version, which has not kept the answers.
-        """
-        found = read_answers(self.scores(suite), suite)
-        if found is None:
-            raise BabyllamaError(
-                f"{self.run.path}: the scores of {self.model} on {suite} have no {suite}.items.npy:"
-                " run that recipe again, which makes only the scores anew"
-            )
-        return found
-
-    def validation(self) -> dict[str, float]:
-        """Cross-entropy in nats per token and bits per byte, as far as they were measured."""
-        file = self.folder / "training.json"
-        found = (read_json(file).get("validation") or {}) if file.is_file() else {}
-        values = {key: found.get(key) for key in MEASURES}
-        return {key: float(value) for key, value in values.items() if value is not None}
-
-    def validated_on(self) -> Any:
-        """What decides the validation subset: the tokens, and how they are cut."""
-        return validation_subset(self.folder)
-
-
-def validation_subset(artifact: Path) -> Any:
-    """The tokens that an artifact was validated on, and how they were cut, by its manifest."""
-    manifest = read_manifest(artifact)
-    cut = ("chunk_length", "validation_chunks")
-    return manifest["inputs"].get("tokens"), *(manifest["settings"].get(key) for key in cut)
-
-
-def weights_in(artifact: Path, below: str = "") -> Any:
-    """The digests of the weights that lie directly below a place in a model's artifact.
-
-    The place itself where its manifest names no weights.
-    """
-    files = read_manifest(artifact)["files"].items()
-    here = {name.removeprefix(below): file for name, file in files if name.startswith(below)}
-    found = {name: file["sha256"] for name, file in here.items() if _is_weights(name)}
-    return tuple(sorted(found.items())) or (artifact / below).resolve()
-
-
-def _is_weights(name: str) -> bool:
-    return name.endswith(".safetensors") and "/" not in name
+Cell = tuple[Side, Side, str, str | None]
+"""Two models, a suite, and a phenomenon of it where that is by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +28,8 @@ class Row:
     first: Side
     second: Side
     suite: str
+    phenomenon: str | None
+    """Where it is one of the suite that is compared, and not all of it."""
     pairs: int
     accuracies: tuple[float, float]
     found: Paired
@@ -137,6 +48,8 @@ class Validation:
     first: Side
     second: Side
     differences: Mapping[str, float]
+    flops: tuple[float | None, float | None]
+    """What each of the two cost, with its teachers."""
     reason: str = ""
 
 
@@ -158,10 +71,12 @@ def compare(
     between: tuple[str, str] | None = None,
     suite: str | None = None,
     over: Over = "phenomena",
+    by_phenomenon: bool = False,
 ) -> Comparison:
     """Compare the models of the same name in two runs, or two models `between` one or two runs.
 
-    `models` and `suite` leave out all others.
+    `models` and `suite` leave out all others. `by_phenomenon` compares each phenomenon by itself,
+    over its pairs (or, `over` paradigms, its paradigms).
 
     Raises:
         RecipeError: not one or two runs, or nothing that both have.
@@ -171,7 +86,7 @@ def compare(
     differing = [(a, b) for a, b in sides if not _one_artifact(a, b)]
     same = tuple(a.model for a, b in sides if (a, b) not in differing)
     cells = [
-        (a, b, name)
+        (a, b, name, None)
         for a, b in differing
         for name in a.suites()
         if name in b.suites() and suite in (None, name)
@@ -183,7 +98,7 @@ def compare(
         )
     return Comparison(
         over=over,
-        rows=tuple(_rows(cells, over)),
+        rows=tuple(_rows(_by_phenomenon(cells) if by_phenomenon else cells, over)),
         validation=tuple(_validation(a, b) for a, b in differing),
         same=same,
     )
@@ -197,23 +112,6 @@ def check_all_models(option: str, *chosen: object) -> None:
     """
     if any(chosen):
         raise RecipeError(f"{option} is over all models of the runs: leave out --model, --models")
-
-
-def open_runs(runs: Sequence[Path]) -> list[Run]:
-    """Run directories under their names, or as they were given where two have the same name.
-
-    Raises:
-        RecipeError: one of them is none.
-    """
-    for run in runs:
-        if not (run / "scores").is_dir():
-            raise RecipeError(f"{run} is no run with scores: give the folder of a finished run")
-    paths = [run.resolve() for run in runs]
-    names = {path.name for path in paths}
-    clash = len(names) < len({*paths})
-    return [
-        Run(path, str(run) if clash else path.name) for path, run in zip(paths, runs, strict=True)
-    ]
 
 
 def _sides(
@@ -252,15 +150,25 @@ def _one_artifact(a: Side, b: Side) -> bool:
     return bool(files) and all(ours.resolve() == theirs.resolve() for ours, theirs in files)
 
 
-def _rows(cells: Sequence[tuple[Side, Side, str]], over: Over) -> Iterator[Row]:
+def _by_phenomenon(cells: Sequence[Cell]) -> list[Cell]:
+    """The same sides and suites, with a cell a phenomenon."""
+    return [
+        (a, b, suite, phenomenon)
+        for a, b, suite, _ in cells
+        for phenomenon in dict.fromkeys(a.answers(suite).phenomena)
+    ]
+
+
+def _rows(cells: Sequence[Cell], over: Over) -> Iterator[Row]:
     """The differences, with p-values corrected for the number of rows."""
     made = [(*cell, *_difference(*cell, over)) for cell in cells]
     adjusted = holm([found.p for *_, found in made])
-    for (a, b, suite, accuracies, pairs, found), p in zip(made, adjusted, strict=True):
+    for (a, b, suite, phenomenon, accuracies, pairs, found), p in zip(made, adjusted, strict=True):
         yield Row(
             first=a,
             second=b,
             suite=suite,
+            phenomenon=phenomenon,
             pairs=pairs,
             accuracies=accuracies,
             found=found,
@@ -269,7 +177,7 @@ def _rows(cells: Sequence[tuple[Side, Side, str]], over: Over) -> Iterator[Row]:
 
 
 def _difference(
-    a: Side, b: Side, suite: str, over: Over
+    a: Side, b: Side, suite: str, phenomenon: str | None, over: Over
 ) -> tuple[tuple[float, float], int, Paired]:
     """Both accuracies, the number of pairs, and what they say of the difference."""
     ours, theirs = a.answers(suite), b.answers(suite)
@@ -279,6 +187,8 @@ def _difference(
             f"{a} and {b} cannot be compared on {suite}: {reason}; choose another --suite, or"
             " score both alike"
         )
+    if phenomenon is not None:
+        ours, theirs = ours.of_phenomenon(phenomenon), theirs.of_phenomenon(phenomenon)
     strata = ours.strata(over)
     accuracies = (strata.mean(ours.outcomes), strata.mean(theirs.outcomes))
     return accuracies, sum(ours.sizes), paired_difference(ours, theirs, over)
@@ -287,13 +197,12 @@ def _difference(
 def _validation(a: Side, b: Side) -> Validation:
     ours, theirs = a.validation(), b.validation()
     shared = [key for key in MEASURES if key in ours and key in theirs]
-    if not shared:
-        return Validation(first=a, second=b, differences={}, reason="not measured")
-    if a.validated_on() != b.validated_on():
-        return Validation(first=a, second=b, differences={}, reason="other validation tokens")
-    return Validation(
-        first=a, second=b, differences={key: ours[key] - theirs[key] for key in shared}
-    )
+    reason = "" if shared else "not measured"
+    if shared and a.validated_on() != b.validated_on():
+        shared, reason = [], "other validation tokens"
+    differences = {key: ours[key] - theirs[key] for key in shared}
+    costs = (a.flops(), b.flops())
+    return Validation(first=a, second=b, differences=differences, flops=costs, reason=reason)
 
 
 def to_json(found: Comparison) -> dict[str, Any]:
@@ -307,6 +216,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
             {
                 **_names(row),
                 "suite": row.suite,
+                **({} if row.phenomenon is None else {"phenomenon": row.phenomenon}),
                 "pairs": row.pairs,
                 "accuracy_first": row.accuracies[0],
                 "accuracy_second": row.accuracies[1],
@@ -321,7 +231,13 @@ def to_json(found: Comparison) -> dict[str, Any]:
             for row in found.rows
         ],
         "validation": [
-            {**_names(row), **row.differences, **({"reason": row.reason} if row.reason else {})}
+            {
+                **_names(row),
+                **row.differences,
+                "flops_first": row.flops[0],
+                "flops_second": row.flops[1],
+                **({"reason": row.reason} if row.reason else {}),
+            }
             for row in found.validation
         ],
         "same": list(found.same),

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from babyllama.evaluation.comparing.comparison import Comparison, Row, Side, Validation
+from babyllama.evaluation.comparing.comparison import Comparison, Row, Validation
 from babyllama.evaluation.comparing.correlation import Correlation
 from babyllama.evaluation.comparing.seeds import CROSS_ENTROPY, SeedStudy
+from babyllama.evaluation.comparing.sides import Side
 from babyllama.evaluation.statistics import RESAMPLES
 
 READING = (
@@ -18,7 +19,7 @@ READING = (
 )
 NO_INTERVAL = (
     "Validation differences have no interval: a run keeps one mean over the validation text, not"
-    " the losses of its parts."
+    " the losses of its parts. FLOPs: of the model, and of training and running its teachers."
 )
 RANKS = (
     "A negative rho says that a lower cross-entropy goes with a higher accuracy. Interval: Fisher's"
@@ -128,7 +129,7 @@ def _figure(value: float, figure: str, sign: str = "") -> str:
 def _scores(found: Comparison) -> Table:
     columns = ("first", "second", "suite", "pairs", "first, %", "second, %", "difference")
     table = _table(
-        f"First minus second, macro over {found.over}, in points of accuracy",
+        f"First minus second, {_means(found)}, in points of accuracy",
         (*columns, "95 % interval", "p", "p (Holm)", "verdict"),
     )
     for row in found.rows:
@@ -136,11 +137,18 @@ def _scores(found: Comparison) -> Table:
     return table
 
 
+def _means(found: Comparison) -> str:
+    """What the accuracies are taken over."""
+    if any(row.phenomenon for row in found.rows):
+        return f"by phenomenon over {'pairs' if found.over == 'phenomena' else 'paradigms'}"
+    return f"macro over {found.over}"
+
+
 def _score_cells(row: Row) -> Iterable[str]:
     paired = row.found
     return (
         *_names(row.first, row.second),
-        row.suite,
+        row.suite if row.phenomenon is None else f"{row.suite}: {row.phenomenon.replace('_', ' ')}",
         f"{row.pairs:,}",
         *(f"{100 * accuracy:.1f}" for accuracy in row.accuracies),
         f"{100 * paired.difference:+.2f}",
@@ -152,15 +160,15 @@ def _score_cells(row: Row) -> Iterable[str]:
 
 
 def _validation(rows: Iterable[Validation]) -> Table:
-    table = _table(
-        "First minus second on the validation text", ("first", "second", "nats/token", "bits/byte")
-    )
+    columns = ("first", "second", "nats/token", "bits/byte", "first, FLOPs", "second, FLOPs")
+    table = _table("First minus second on the validation text, and what each cost", columns)
     for row in rows:
         cells = [
             f"{row.differences[key]:+.4f}" if key in row.differences else row.reason or "–"
             for key in ("cross_entropy", "bits_per_byte")
         ]
-        table.add_row(*_names(row.first, row.second), *cells)
+        costs = ["–" if spent is None else f"{spent:.2e}" for spent in row.flops]
+        table.add_row(*_names(row.first, row.second), *cells, *costs)
     return table
 
 

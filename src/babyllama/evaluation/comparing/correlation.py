@@ -7,8 +7,9 @@ from typing import Any
 
 from babyllama.errors import BabyllamaError
 from babyllama.evaluation.comparing.answers import unlike
-from babyllama.evaluation.comparing.comparison import Over, Run, Side, open_runs
+from babyllama.evaluation.comparing.comparison import Over
 from babyllama.evaluation.comparing.milestones import Milestone, milestones
+from babyllama.evaluation.comparing.sides import Run, Side, open_runs
 from babyllama.evaluation.statistics import RankCorrelation, rank_correlation
 
 FEWEST = 4

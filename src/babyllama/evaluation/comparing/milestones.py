@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from babyllama.evaluation.comparing.answers import read_json
-from babyllama.evaluation.comparing.comparison import (
+from babyllama.evaluation.comparing.sides import (
     MEASURES,
     Run,
     Side,

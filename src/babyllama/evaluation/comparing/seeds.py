@@ -13,8 +13,9 @@ from typing import Any
 
 from babyllama.errors import BabyllamaError, RecipeError
 from babyllama.evaluation.comparing.answers import unlike
-from babyllama.evaluation.comparing.comparison import Over, Run, Side, open_runs
+from babyllama.evaluation.comparing.comparison import Over
 from babyllama.evaluation.comparing.controls import controls
+from babyllama.evaluation.comparing.sides import Run, Side, open_runs
 from babyllama.evaluation.statistics import MeanOverSeeds, holm, mean_over_seeds, over_seeds
 from babyllama.recipe import Recipe
 from babyllama.resolve import load_recipe
@@ -162,7 +163,7 @@ def _suites(runs: Sequence[Run], suite: str | None) -> list[str]:
 
 
 def _losses(runs: Sequence[Run], model: str) -> Values:
-    """The validation cross-entropy in every run; empty for an ensemble or an outside model."""
+    """The validation cross-entropy in every run; empty where one has none."""
     sides = [Side(run, model) for run in runs]
     found = [side.validation().get(CROSS_ENTROPY) for side in sides]
     if None in found:
@@ -170,7 +171,7 @@ def _losses(runs: Sequence[Run], model: str) -> Values:
     for side in sides[1:]:
         if side.validated_on() != sides[0].validated_on():
             raise _apart(sides[0], side, "their validation tokens differ")
-    places = [side.folder.resolve() for side in sides]
+    places = [side.record.parent.resolve() for side in sides]
     return [(at, value) for at, value in zip(places, found, strict=True) if value is not None]
 
 
