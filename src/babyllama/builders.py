@@ -250,7 +250,7 @@ def _job(
             for teacher in (ensemble.models.values() if ensemble else ())
         ),
         update_flops=update_flops(network, model.training),
-        signal_flops=0 * weighing_flops + (cached.flops if cached else 0.0),
+        signal_flops=weighing_flops + (cached.flops if cached else 0.0),
         teachers=records(teachers),
         start=start,
     )

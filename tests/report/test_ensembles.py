@@ -11,6 +11,7 @@ from babyllama.report.ensembles import ensembles
 from babyllama.report.page import write_report
 from babyllama.report.records import Taught
 from babyllama.report.results import read_results
+from babyllama.report.summary import summary
 
 
 @pytest.fixture
@@ -62,6 +63,15 @@ def test_the_report_has_the_table_where_there_are_ensembles(pooled: Path, tmp_pa
     (pooled / "ensembles/ensemble/ensemble.json").unlink()
     write_report(pooled, tmp_path / "without")
     assert "mean of members" not in (tmp_path / "without/report.md").read_text("utf-8")
+
+
+def test_the_summary_names_the_ensemble_of_the_students_own_teachers_alone(pooled: Path) -> None:
+    assert "the pooled teachers" in summary(read_results(pooled))
+    file = pooled / "ensembles/ensemble/ensemble.json"
+    found = json.loads(file.read_text("utf-8"))
+    found["members"]["control"] = found["members"].pop("gpt2")
+    file.write_text(json.dumps(found))
+    assert "the pooled teachers" not in summary(read_results(pooled))
 
 
 def test_all_operations_are_those_of_a_model_its_teachers_and_their_training(run: Path) -> None:

@@ -207,9 +207,16 @@ def _compared_with(learner: Model, results: Results) -> list[Model]:
     """List the control of a model, its teachers, and their ensemble."""
     control = control_of(learner, results)
     pools = [model for model in results.models if model.role == "ensemble"]
-    own = [model for model in pools if model.name == f"{ENSEMBLE}-{learner.name}"] or pools
+    named = [model for model in pools if model.name == f"{ENSEMBLE}-{learner.name}"]
+    own = named or [model for model in pools if _may_teach(model, learner)]
     others = [*(model for model in results.models if model.name in learner.teachers), *own]
     return [control, *others] if control else others
+
+
+def _may_teach(pool: Model, learner: Model) -> bool:
+    """Whether an ensemble is of a model's teachers, as far as the run says whose it is."""
+    taught = learner.training.teachers if learner.training else ()
+    return pool.pooled is None or {*pool.pooled.members} == {*(taught or learner.teachers)}
 
 
 def _kind(model: Model, learner: Model) -> str:

@@ -114,7 +114,7 @@ def _seen(spans: Spans, phase: int, offset: int, chunks: int, length: int) -> np
     for begin, end, number in spans:
         touched = slice(max(0, (begin - offset) // length), -((offset - end) // length))
         np.maximum(latest[touched], number, out=latest[touched])
-    return np.flatnonzero(latest == phase)
+    return np.flatnonzero(latest <= phase)
 
 
 @dataclass(frozen=True, kw_only=True)
