@@ -146,7 +146,7 @@ def difference(
 
 
 def show(recipe: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the table of a recipe, as Markdown."""
+    """Print the table of a recipe."""
     figures = [key for key in rows[0] if isinstance(rows[0][key], dict)]
     figures = list(dict.fromkeys(key.removesuffix(", more") for key in figures))
     head = ["model", "operations", *(h for f in figures for h in (f, "minus"))]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from babyllama.builders import VERSIONS
 from babyllama.errors import RecipeError
 from babyllama.orders import chunk_order, planned_steps, reads_table, warn_of_absent_sources
 from babyllama.resolve import resolve
@@ -144,7 +145,9 @@ def test_more_buckets_than_sources_are_refused(folder: Path) -> None:
     assert "4 buckets cannot be made of 3 sources: expected 1 to 3" in done.error_lines[-1]
 
 
-def test_only_a_model_that_takes_the_table_depends_on_it(folder: Path) -> None:
+def test_only_a_model_that_takes_the_table_depends_on_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     named, read = (resolve(taught(folder, buckets)) for buckets in (NAMED, 2))
     assert [reads_table(model) for model in read.models.values()] == [False, True]
     before, after = fingerprints(named), fingerprints(read)
@@ -154,6 +157,10 @@ def test_only_a_model_that_takes_the_table_depends_on_it(folder: Path) -> None:
     assert before["models/student"] != after["models/student"]
     other = fingerprints(replaced(read, ("corpus", "words"), 9))
     assert other["readability"] != after["readability"]
+    monkeypatch.setitem(VERSIONS, "readability", 0)
+    anew = fingerprints(read)
+    assert anew["models/student"] != after["models/student"]
+    assert anew["models/teacher"] == after["models/teacher"]
 
 
 def test_nothing_is_told_where_every_name_is_in_the_corpus(folder: Path) -> None:

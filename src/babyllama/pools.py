@@ -28,7 +28,7 @@ from babyllama.tokens.tokenizer import load_tokenizer, token_bytes
 from babyllama.training.ledger import Ledger, records
 from babyllama.validated import validation_text
 
-MOST_HELD_OUT = 32_768
+MOST_HELD_OUT = 16_384
 """Tokens: many for a handful of weights, few enough that all features fit in memory."""
 WEIGHTS = "weights.json"
 ENSEMBLE = "ensemble.json"

@@ -56,6 +56,11 @@ def test_every_phase_sees_each_chunk_of_its_buckets_once_an_epoch_and_no_other()
     assert [*seen] == [*range(9)]
 
 
+def test_a_source_without_tokens_holds_no_chunk_back() -> None:
+    order = curriculum([7, 0, 8], ["ac", "b"])
+    assert order.phase_chunks == (3, 3)
+
+
 def test_the_order_is_new_in_every_epoch_and_another_with_every_seed() -> None:
     orders = [epochs_of(curriculum(**EXAMPLE, seed=seed)) for seed in (1, 2)]
     # Those of the first phase have so few chunks that two may be equal by chance.

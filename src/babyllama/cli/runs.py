@@ -64,8 +64,9 @@ def recipes(context: typer.Context) -> None:
         return
     from babyllama.recipe_files import preset_names, read_raw
 
-    for name in preset_names():
-        typer.echo(f"{name:<18} {read_raw(name).get('description', '')}")
+    names = preset_names()
+    for name in names:
+        typer.echo(f"{name:<{max(map(len, names))}} {read_raw(name).get('description', '')}")
 
 
 @recipes_app.command("copy")
