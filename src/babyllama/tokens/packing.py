@@ -51,6 +51,8 @@ def pack(
 ) -> dict[str, dict[str, float]]:
     """Write `<split>.bin` and `<split>.offsets.npy`; return words and tokens per source.
 
+    The pieces come sorted by source, as `read_pieces` gives them: readers count on it.
+
     With `separators`, `<s>` starts every document. Line ends stay in the text, so that a newline
     token starts every utterance after the first. Pieces are encoded apart: they end with their
     lines, where the pre-tokenizer cuts clean text too, so the ids are those of whole documents.
