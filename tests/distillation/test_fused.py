@@ -110,6 +110,7 @@ EDGES: dict[str, dict[str, object]] = {
     "as it is": {},
     "cold": {"temperature": 0.5},
     "at one": {"temperature": 1.0},
+    "at three": {"temperature": 3.0},
     "hot": {"temperature": 8.0},
     "KL alone": {"ce_weight": 0.0},
     "cross-entropy alone": {"ce_weight": 1.0},
