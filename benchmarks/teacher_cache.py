@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
-from babyllama.builders import chunk_order, load_teachers, model_seed
+from babyllama.builders import load_teachers
 from babyllama.devices import pick_device, prepare_torch, resolve_precision
 from babyllama.distillation.caching.certificate import Pooling, certify
 from babyllama.distillation.caching.codes import KINDS, Kind
@@ -37,6 +37,7 @@ from babyllama.distillation.teachers import SignalSource
 from babyllama.models.architectures import build_model, model_config
 from babyllama.models.folders import load_model, save_model
 from babyllama.models.readout import Readout, read_out
+from babyllama.orders import chunk_order
 from babyllama.recipe import Recipe
 from babyllama.resolve import load_recipe
 from babyllama.signals import Kept, make_signal, open_signal
@@ -225,7 +226,7 @@ def job(run: Run, variant: Variant) -> Job:
     tokenizer = load_tokenizer(run.folder / "tokenizer")
     special = (tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
     config = model_config(model.architecture, len(tokenizer), special)
-    seed = model_seed(recipe, model)
+    seed = recipe.seed_of(model)
     order = chunk_order(recipe, model, packed, seed)
     return Job(
         name=variant.name,

@@ -31,7 +31,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from babyllama.builders import model_seed
 from babyllama.corpus.workers import cores
 from babyllama.devices import pick_device, prepare_torch, resolve_precision
 from babyllama.distillation.caching.build import Request, Workshop, build_cache
@@ -70,7 +69,7 @@ def network(recipe: Recipe, name: str) -> transformers.PreTrainedModel:
     """A model of the recipe with random weights."""
     entry = recipe.models[name]
     config = model_config(entry.architecture, recipe.tokenizer.vocabulary, (0, 1, 2))
-    model = build_model(config, model_seed(recipe, entry))
+    model = build_model(config, recipe.seed_of(entry))
     return torch.nn.Module.to(model, pick_device("auto"))
 
 

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from disks import small_disk as disk
 from tiny import LLAMA, TRAINING, Finished, babyllama, recipe, write_pairs, write_recipe, write_text
 
 Refused = Callable[..., str]
@@ -327,13 +327,8 @@ def test_a_run_directory_that_cannot_be_made(tmp_path: Path, data: Path) -> None
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a thousand kilobytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(place)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small file system takes root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with disk(tmp_path / "disk", "900k") as place:
+        yield place
 
 
 @pytest.mark.parametrize(

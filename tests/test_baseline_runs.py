@@ -15,24 +15,12 @@ from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.finetuning.classifier import load_classifier
 from babyllama.evaluation.minimal_pairs import read_suite, sentences
 from babyllama.models.kinds import Kind
-from tiny import Finished, babyllama, write_pairs, write_text
+from tiny import QUICK, Finished, babyllama, write_pairs, write_text
 
 SMALL = [
-    "corpus.path=text",
-    "corpus.words=null",
-    "tokenizer.vocabulary=300",
-    "tokens.chunk_length=16",
-    "tokens.validation_chunks=8",
-    "training.epochs=1",
-    "training.warmup_steps=2",
-    "training.precision=fp32",
+    *QUICK,
     "training.save_at_words=[500,1000]",
-    "report.sample_tokens=4",
-    "evaluation.suites.generated=null",
-    "evaluation.suites.pairs=pairs",
     "evaluation.checkpoints=true",
-    "runtime.device=cpu",
-    "runtime.threads=1",
 ]
 SIZES = ("layers=1", "width=16", "feed_forward=32")
 KINDS: dict[str, Kind] = {"roberta": "masked", "t5": "encoder-decoder"}

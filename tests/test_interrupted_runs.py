@@ -3,8 +3,6 @@
 import json
 import re
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import pytest
 from tiny import (
     LLAMA,
     TRAINING,
-    Command,
     Finished,
     babyllama,
     recipe,
@@ -29,14 +26,6 @@ def alone(data: Path, **training: Any) -> dict[str, Any]:
     long = {"epochs": 5, "checkpoint_minutes": 0.002, "weight_decay": 0.1} | training
     architecture = LLAMA | {"type": "gpt2", "dropout": 0.1}
     return recipe(data, models={"a": {"architecture": architecture}}, training=TRAINING | long)
-
-
-def wait_for(found: Callable[[], object], command: Command) -> None:
-    end = time.monotonic() + 60
-    while not found():
-        assert command.process.is_alive(), command.err
-        assert time.monotonic() < end, command.err
-        time.sleep(0.01)
 
 
 def trained_steps(store: Path) -> int:
@@ -58,7 +47,7 @@ def interrupted(data: Path, folder: Path, number: int) -> Finished:
     store = folder / "runs" / ".store"
     write_recipe(folder / "alone.yaml", alone(data))
     with started(folder, "run", "alone.yaml", "--run-dir", "runs/a") as command:
-        wait_for(lambda: trained_steps(store) > 20 and any(store.rglob("step-*")), command)
+        command.wait_for(lambda: trained_steps(store) > 20 and any(store.rglob("step-*")))
         command.send(number)
         return command.finish()
 
@@ -108,7 +97,7 @@ def test_a_signal_between_trainings_stops_cleanly_too(
     raw["corpus"]["path"] = str(write_text(tmp_path / "text", sentences=60_000))
     write_recipe(tmp_path / "r.yaml", raw)
     with started(tmp_path, "run", "r.yaml", "--run-dir", "runs/a") as command:
-        wait_for(lambda: "making     suites/generated" in command.err, command)
+        command.wait_for(lambda: "making     suites/generated" in command.err)
         command.send(number)
         stopped = command.finish()
     assert stopped.code == 75
@@ -138,7 +127,7 @@ def test_a_signal_behind_the_last_step_of_a_training_stops_before_the_next_stage
         )
 
     with started(tmp_path, "run", "alone.yaml", "--run-dir", "runs/a") as command:
-        wait_for(trained, command)
+        command.wait_for(trained)
         command.send(number)
         stopped = command.finish()
     assert stopped.code == 75
@@ -154,7 +143,7 @@ def test_a_second_process_in_a_run_directory_leaves_it_as_it_is(data: Path, tmp_
     run = tmp_path / "runs" / "a"
     command = ("run", "alone.yaml", "--run-dir", "runs/a")
     with started(tmp_path, *command) as first:
-        wait_for(lambda: trained_steps(tmp_path / "runs" / ".store") > 5, first)
+        first.wait_for(lambda: trained_steps(tmp_path / "runs" / ".store") > 5)
         before = {name: (run / name).read_bytes() for name in ("recipe.yaml", "status.json")}
         second = babyllama(tmp_path, *command, "training.epochs=1")
         after = {name: (run / name).read_bytes() for name in before}

@@ -18,7 +18,6 @@ from babyllama.recipe import Recipe
 from babyllama.resolve import resolve
 from babyllama.signals import grid_offsets
 from stale import fingerprints, replaced, stages_of, stale
-from test_interrupted_runs import wait_for
 from test_pipeline import made, read, up_to_date
 from tiny import Finished, babyllama, recipe, started, write_recipe, write_text
 
@@ -113,7 +112,7 @@ def test_a_build_that_is_killed_goes_on_and_ends_bit_identical(whole: Path, agai
     cache, store = cache_of(again), again / "runs" / ".store"
     shutil.rmtree(cache)
     with started(again, "run", again / "r.yaml", "--run-dir", "runs/first") as command:
-        wait_for(lambda: len([*store.glob("signal-*.partial/*.sha256")]) > 3, command)
+        command.wait_for(lambda: len([*store.glob("signal-*.partial/*.sha256")]) > 3)
         command.send(signal.SIGKILL)
         assert command.finish().code == -signal.SIGKILL
     (begun,) = store.glob("signal-*.partial")

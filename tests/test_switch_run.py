@@ -7,24 +7,13 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from babyllama.models.folders import load_model
-from tiny import babyllama, write_pairs, write_text
+from tiny import QUICK, babyllama, write_pairs, write_text
 
 SMALL = [
-    "corpus.words=null",
-    "tokenizer.vocabulary=300",
-    "tokens.chunk_length=16",
-    "tokens.validation_chunks=8",
-    "training.epochs=1",
-    "training.warmup_steps=2",
-    "training.precision=fp32",
+    *QUICK,
     "models.dense.architecture.layers=1",
     "models.dense.architecture.width=16",
     "models.dense.architecture.feed_forward=32",
-    "report.sample_tokens=4",
-    "evaluation.suites.generated=null",
-    "evaluation.suites.pairs=pairs",
-    "runtime.device=cpu",
-    "runtime.threads=1",
     *(f"models.experts{name}=null" for name in ("1", "8", "2-roomy", "4-roomy", "8-roomy")),
 ]
 
@@ -34,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("switch")
     write_text(folder / "text", sentences=200)
     write_pairs(folder / "pairs")
-    done = babyllama(folder, "run", "appendix-switch-micro", "corpus.path=text", *SMALL)
+    done = babyllama(folder, "run", "appendix-switch-micro", *SMALL)
     assert done.code == 0, done.err
     return folder / "runs" / "appendix-switch-micro"
 

@@ -32,6 +32,23 @@ TRAINING = {
     "precision": "fp32",
 }
 
+# Of a recipe that ships, on a text of seconds with pairs beside it.
+QUICK = [
+    "corpus.path=text",
+    "corpus.words=null",
+    "tokenizer.vocabulary=300",
+    "tokens.chunk_length=16",
+    "tokens.validation_chunks=8",
+    "training.epochs=1",
+    "training.warmup_steps=2",
+    "training.precision=fp32",
+    "report.sample_tokens=4",
+    "evaluation.suites.generated=null",
+    "evaluation.suites.pairs=pairs",
+    "runtime.device=cpu",
+    "runtime.threads=1",
+]
+
 EVERY_ARCHITECTURE = LLAMA | {"dropout": 0.1, "options": {"rope_theta": 5000.0}}
 EVERY_TRAINING = {
     "epochs": 2,
@@ -238,6 +255,14 @@ class Command:
         """Send a signal to the process."""
         assert self.process.pid
         os.kill(self.process.pid, signal)
+
+    def wait_for(self, found: Callable[[], object], seconds: float = 60) -> None:
+        """Until something is there, while the process runs."""
+        end = time.monotonic() + seconds
+        while not found():
+            assert self.process.is_alive(), self.err
+            assert time.monotonic() < end, self.err
+            time.sleep(0.01)
 
     def wait_until_stopped(self) -> None:
         """Until the process, which stops itself, stands still."""

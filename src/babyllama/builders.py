@@ -24,7 +24,6 @@ from babyllama.evaluation.scorers import ensemble_scorer
 from babyllama.evaluation.scoring import encode, score
 from babyllama.models.architectures import build_model, longest_input, model_config
 from babyllama.models.costs import (
-    forward_flops_per_token,
     meta_model,
     parameter_count,
     training_flops_per_token,
@@ -39,7 +38,7 @@ from babyllama.models.folders import (
     save_model,
 )
 from babyllama.orders import chunk_order
-from babyllama.recipe import Model, Recipe
+from babyllama.recipe import Recipe
 from babyllama.recipe_distillation import Distillation
 from babyllama.signals import Kept, open_signal
 from babyllama.starts import Origin, shown
@@ -129,11 +128,6 @@ def _fertility(vocabulary: int, sources: Mapping[str, Mapping[str, float]]) -> d
     return {"vocabulary": vocabulary, "sources": rows}
 
 
-def model_seed(recipe: Recipe, model: Model) -> int:
-    """The seed of a model's initialisation, data order and dropout."""
-    return recipe.seed if model.seed is None else model.seed
-
-
 def outline(recipe: Recipe, name: str) -> PreTrainedModel:
     """One model of a recipe without its memory, for counting and checking.
 
@@ -187,7 +181,7 @@ def make_model(
         assert model.architecture
         special = (loaded.pad_token_id, loaded.bos_token_id, loaded.eos_token_id)
         config = model_config(model.architecture, len(loaded), special)
-        network = build_model(config, model_seed(recipe, model))
+        network = build_model(config, recipe.seed_of(model))
     tokenizer = own_tokenizer(network, tokenizer, work / f"tokenizer-{processes().rank}")
     if model.training:
         places = {"tokens": tokens, "tokenizer": tokenizer}
@@ -229,7 +223,7 @@ def _job(
     assert model.training
     device = pick_device(recipe.runtime.device)
     train_split = read_packed(tokens, "train")
-    seed = model_seed(recipe, model)
+    seed = recipe.seed_of(model)
     order = chunk_order(recipe, model, train_split, seed, table)
     chunk = recipe.tokens.chunk_length
     precision = resolve_precision(model.training.precision, device)
@@ -245,10 +239,7 @@ def _job(
         tokens_per_step=order.batch_size * chunk,
         words_per_token=train_split.words / len(train_split.ids),
         flops_per_token=training_flops_per_token(network, chunk),
-        teacher_flops_per_token=sum(
-            forward_flops_per_token(teacher, chunk)
-            for teacher in (ensemble.models.values() if ensemble else ())
-        ),
+        teacher_flops_per_token=ensemble.flops_per_token(chunk) if ensemble else 0.0,
         update_flops=update_flops(network, model.training),
         signal_flops=weighing_flops + (cached.flops if cached else 0.0),
         teachers=records(teachers),

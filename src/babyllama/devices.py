@@ -56,6 +56,11 @@ def resolve_precision(asked: str, device: torch.device) -> str:
     return asked
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context of forward passes in a precision of `resolve_precision`; `fp32` is without."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
 def prepare_torch(device: torch.device, threads: int | None) -> None:
     """Set the threads, and on a CPU take the faster float32 matrix path where it is as exact."""
     if threads:

@@ -34,7 +34,14 @@ from babyllama.stages import Stage
 from babyllama.store import Store
 from babyllama.training.decay import absolute_decay, warn_of_strong_decay, with_absolute_decay
 from babyllama.training.health import StopRequest
-from babyllama.training.memory import WEIGHT, Conditions, free_memory, micro_batch, training_bytes
+from babyllama.training.memory import (
+    WEIGHT,
+    Conditions,
+    copies_of,
+    free_memory,
+    micro_batch,
+    training_bytes,
+)
 from babyllama.training.muon import update_flops
 from babyllama.training.progress import minutes
 from babyllama.training.sharpness import sharp_steps
@@ -203,7 +210,7 @@ def _memory(
         precision=resolve_precision(training.precision, device),
         device=device,
         teachers=readouts,
-        copies=bool(training.sam) + bool(training.ema),
+        copies=copies_of(training),
     )
     frozen = WEIGHT * sum(map(parameter_count, teachers))
     free = free_memory(device)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from babyllama.builders import model_seed, outline
+from babyllama.builders import outline
 from babyllama.company import Leader, follow
 from babyllama.devices import pick_device, prepare_torch
 from babyllama.distillation.caching.certificate import Certificate
@@ -272,7 +272,7 @@ def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
         if model.training:
             try:
                 packed, table = read_packed(tokens, "train"), folders.get("readability")
-                order = chunk_order(recipe, model, packed, model_seed(recipe, model), table)
+                order = chunk_order(recipe, model, packed, recipe.seed_of(model), table)
                 check_cycles(steps_of(order, model.training), model.training)
                 warn_of_absent_sources(name, model, packed.sources)
             except RecipeError as error:

@@ -212,7 +212,7 @@ class _Planner(Stages):
 
     def _model_settings(self, name: str, model: Model, teachers: list[str]) -> dict[str, Any]:
         settings = model.effective() | self.validation_settings()
-        settings |= {"name": name, "seed": builders.model_seed(self.recipe, model)}
+        settings |= {"name": name, "seed": self.recipe.seed_of(model)}
         settings |= {"teachers": teachers, "distillation": None}
         if teachers and model.distillation:
             weights = pool_weights(teachers, model.distillation)

@@ -73,8 +73,8 @@ def _warn_of_doubles(place: str, members: Sequence[str], recipe: Recipe) -> None
 
 def _made_of(name: str, recipe: Recipe) -> tuple[object, ...]:
     model = recipe.models[name]
-    seed = recipe.seed if model.seed is None else model.seed
-    return model.architecture, model.training, model.teachers, model.distillation, seed
+    made = (model.architecture, model.training, model.teachers, model.distillation)
+    return *made, recipe.seed_of(model)
 
 
 def _warn(what: str, why: str) -> None:

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 from babyllama.builders import load_teachers
-from babyllama.devices import pick_device, resolve_precision
+from babyllama.devices import autocast, pick_device, resolve_precision
 from babyllama.distillation.pooling import Predictions, joined, pool_loss, predictions
 from babyllama.distillation.teachers import Teachers
 from babyllama.distillation.weighting import choose, learned_weights, shares
 from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.lineage import pool_weights
-from babyllama.models.costs import forward_flops_per_token
 from babyllama.models.kinds import kind_of_model
 from babyllama.recipe import Recipe
 from babyllama.recipe_distillation import Distillation
@@ -84,10 +83,7 @@ def make_weights(
     with torch.no_grad(), _autocast(recipe, training.precision):
         heard = joined([_hear(ensemble, batch, recipe) for batch in text])
         found = _weigh(heard, [*teachers], settings)
-    forward = sum(
-        forward_flops_per_token(model, recipe.tokens.chunk_length)
-        for model in ensemble.models.values()
-    )
+    forward = ensemble.flops_per_token(recipe.tokens.chunk_length)
     found["flops"] += forward * sum(batch.input_ids.numel() for batch in text)
     write_json(out / WEIGHTS, found)
 
@@ -184,5 +180,4 @@ def _on_device(recipe: Recipe, ensemble: Teachers) -> Teachers:
 def _autocast(recipe: Recipe, precision: str) -> AbstractContextManager[object]:
     """As in the training and the validation of a model of this precision."""
     device = pick_device(recipe.runtime.device)
-    narrow = resolve_precision(precision, device) == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=narrow)
+    return autocast(device, resolve_precision(precision, device))

@@ -241,3 +241,7 @@ class Recipe(Section):
     """What is shown."""
     runtime: Runtime = Runtime()
     """The machine."""
+
+    def seed_of(self, model: Model) -> int:
+        """The seed of a model's initialisation, data order and dropout."""
+        return self.seed if model.seed is None else model.seed

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel
 
-from babyllama.devices import pick_device, resolve_precision
+from babyllama.devices import autocast, pick_device, resolve_precision
 from babyllama.distillation.caching.build import Request, Workshop, build_cache
 from babyllama.distillation.caching.codes import Kind
 from babyllama.distillation.caching.grid import Grid, cached_offsets
@@ -18,9 +18,10 @@ from babyllama.distillation.caching.source import CachedSignal, Wish
 from babyllama.distillation.caching.space import cache_bytes, check_space
 from babyllama.distillation.compiling import compile_layers, pick_layers
 from babyllama.distillation.teachers import Teachers
-from babyllama.models.costs import forward_flops_per_token
+from babyllama.lineage import active_teachers, pool_weights
 from babyllama.models.folders import load_model
 from babyllama.recipe import Model, Recipe
+from babyllama.recipe_distillation import Distillation
 from babyllama.tokens.batches import chunk_count, validation_starts
 from babyllama.tokens.packing import read_packed
 from babyllama.training.memory import Conditions
@@ -39,9 +40,7 @@ class Kept:
 def reads_cache(model: Model) -> bool:
     """Whether a model learns from a kept signal."""
     settings = model.distillation
-    if not model.teachers or not settings or settings.cross_entropy_alone:
-        return False
-    return settings.signal != "online"
+    return bool(active_teachers(model) and settings and settings.signal != "online")
 
 
 def grid_offsets(recipe: Recipe, model: Model) -> tuple[int, ...]:
@@ -56,9 +55,9 @@ def grid_offsets(recipe: Recipe, model: Model) -> tuple[int, ...]:
 
 def teacher_shares(model: Model) -> dict[str, float]:
     """Weights that sum to one, by the name of a teacher, sorted."""
-    given = model.distillation.teacher_weights if model.distillation else {}
-    weights = {name: given.get(name, 1.0) for name in sorted(model.teachers)}
-    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+    names = sorted(model.teachers)
+    weights = pool_weights(names, model.distillation or Distillation())
+    return dict(zip(names, weights, strict=True))
 
 
 def signal_settings(recipe: Recipe, model: Model) -> dict[str, Any]:
@@ -167,7 +166,7 @@ def make_signal(
         precision=precision,
         seed=recipe.corpus.seed,
     )
-    flops = sum(forward_flops_per_token(teacher, length) for teacher in ensemble.models.values())
+    flops = ensemble.flops_per_token(length)
     if pick_layers(recipe.runtime.compile, device, request.grid.tokens * flops) == "compiled":
         for teacher in ensemble.models.values():
             compile_layers(teacher)
@@ -176,7 +175,7 @@ def make_signal(
         teachers=ensemble,
         texts={"train": read_packed(tokens, "train").ids, "dev": read_packed(tokens, "dev").ids},
         device=device,
-        autocast=partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16"),
+        autocast=partial(autocast, device, precision),
         work=work,
         tell=progress,
         flops_per_token=flops,

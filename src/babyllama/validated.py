@@ -6,13 +6,12 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from babyllama.devices import pick_device, resolve_precision
+from babyllama.devices import autocast, pick_device, resolve_precision
 from babyllama.recipe import Recipe
 from babyllama.tokens.batches import Batch, validation_batches
 from babyllama.tokens.packing import read_packed
 from babyllama.tokens.tokenizer import load_tokenizer, token_bytes
-from babyllama.training.denoising import as_validated
-from babyllama.training.objectives import plain_objective
+from babyllama.training.denoising import as_validated, plain_objective
 from babyllama.training.validation import validate
 
 
@@ -32,13 +31,12 @@ def validate_network(
 ) -> dict[str, float]:
     """What a training in `precision` (of a recipe) would find if it ended with a network."""
     device = pick_device(recipe.runtime.device)
-    narrow = resolve_precision(precision, device) == "bf16"
     torch.nn.Module.to(network, device)
     return validate(
         plain_objective(network),
         as_validated(network, validation_text(recipe, tokens), recipe.corpus.seed),
         torch.tensor(token_bytes(load_tokenizer(tokenizer))),
-        autocast=partial(torch.autocast, device.type, torch.bfloat16, enabled=narrow),
+        autocast=partial(autocast, device, resolve_precision(precision, device)),
         signal=lambda _: [],
         device=device,
     )

@@ -14,6 +14,7 @@ import torch
 from sabotage import Instant, contents, die_at
 
 from babyllama.training.checkpoints import load_checkpoint, save_checkpoint
+from disks import small_disk as disk
 from tiny import babyllama, started
 
 RUN = ("run", "r.yaml", "--run-dir", "runs/a")
@@ -190,15 +191,8 @@ def test_a_save_that_the_system_refuses_keeps_the_checkpoint_before(
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk that has no room for a third checkpoint; skipped where none can be had."""
-    import subprocess
-
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small file system takes root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with disk(tmp_path / "disk", "64k") as place:
+        yield place
 
 
 def test_a_disk_that_fills_up_in_a_save_costs_no_older_checkpoint(full_disk: Path) -> None:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from several import free_port, started_together
-from tiny import LLAMA, TRAINING, Command, babyllama, recipe, started, write_recipe
+from tiny import LLAMA, TRAINING, babyllama, recipe, started, write_recipe
 
 RUN = ("run", "r.yaml", "--run-dir", "runs/a")
 
@@ -31,14 +30,6 @@ def write(folder: Path, data: Path, **training: Any) -> Path:
     raw["corpus"]["words"] = 1500
     write_recipe(folder / "r.yaml", raw)
     return folder / "runs" / "a"
-
-
-def wait_for(found: Callable[[], object], command: Command) -> None:
-    end = time.monotonic() + 120
-    while not found():
-        assert command.process.is_alive(), command.err
-        assert time.monotonic() < end, command.err
-        time.sleep(0.01)
 
 
 def steps(folder: Path) -> int:
@@ -80,8 +71,8 @@ def test_the_status_tells_the_stage_and_the_step_also_of_a_killed_run(
 ) -> None:
     run = write(tmp_path, data, epochs=200)
     with started(tmp_path, *RUN) as command:
-        wait_for(lambda: run.exists() and (run / "status.json").exists(), command)
-        wait_for(lambda: steps(tmp_path) and status(run)["step"], command)
+        command.wait_for(lambda: run.exists() and (run / "status.json").exists(), seconds=120)
+        command.wait_for(lambda: steps(tmp_path) and status(run)["step"], seconds=120)
         told = status(run)
         assert (told["state"], told["stage"], told["reason"]) == ("running", "models/a", None)
         running = babyllama(tmp_path, "status", "runs/a")
@@ -114,7 +105,7 @@ def test_a_signal_to_one_process_stops_all_and_the_same_command_goes_on(
 ) -> None:
     run = write(tmp_path, data)
     with started_together(tmp_path, *RUN) as commands:
-        wait_for(lambda: steps(tmp_path) > 10, commands[0])
+        commands[0].wait_for(lambda: steps(tmp_path) > 10, seconds=120)
         commands[1].send(signal.SIGTERM)
         first, second = (command.finish() for command in commands)
     assert (first.code, second.code) == (0, 0), "any other would be a failure to torchrun"
@@ -169,7 +160,7 @@ def test_where_one_process_is_killed_the_others_end_with_one_line(
 ) -> None:
     write(tmp_path, data, epochs=200)
     with started_together(tmp_path, *RUN) as commands:
-        wait_for(lambda: steps(tmp_path) > 5, commands[0])
+        commands[0].wait_for(lambda: steps(tmp_path) > 5, seconds=120)
         commands[killed].send(signal.SIGKILL)
         finished = [command.finish() for command in commands]
     left = finished[1 - killed]

@@ -5,7 +5,7 @@ no rounding is blown up.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from babyllama.distillation.caching.grid import Grid
 from babyllama.distillation.caching.source import CachedSignal
@@ -23,6 +23,7 @@ from babyllama.distillation.teachers import Teachers
 from babyllama.models.readout import Readout, has_linear_head
 from babyllama.tokens.batches import Batch, Counts
 from babyllama.training import trainer as module
+from babyllama.training.objectives import Objective
 from babyllama.training.processes import processes
 from babyllama.training.trainer import Trainer
 from several import call_together
@@ -110,6 +111,17 @@ def test_two_processes_are_one(micro_batch: int, tmp_path: Path) -> None:
     assert_same(tmp_path, "one", "two", VALUES)
 
 
+def assert_same_however_cut(
+    folder: Path, train: Callable[[Path, str, int], None], values: Sequence[str]
+) -> None:
+    """A step is one micro-batch, eight, or three sequences at a time in two processes."""
+    train(folder, "one", 8)
+    train(folder, "eight", 1)
+    call_together(train, folder, "two", 3)
+    for other in ("eight", "two"):
+        assert_same(folder, "one", other, values)
+
+
 SAM = {"sam": {"rho": 0.2, "adaptive": True}, "clip_norm": 0.05}
 
 
@@ -120,11 +132,7 @@ def climbing(folder: Path, name: str, micro_batch: int) -> None:
 def test_a_step_climbs_along_the_gradient_of_all_micro_batches_and_processes(
     tmp_path: Path,
 ) -> None:
-    climbing(tmp_path, "one", 8)
-    climbing(tmp_path, "eight", 1)
-    call_together(climbing, tmp_path, "two", 3)
-    for other in ("eight", "two"):
-        assert_same(tmp_path, "one", other, (*VALUES, "sharpness"))
+    assert_same_however_cut(tmp_path, climbing, (*VALUES, "sharpness"))
 
 
 MOVING = {"divergence": "reverse", "ce_weight_schedule": "wsd", "mask_inputs": 0.3}
@@ -138,25 +146,19 @@ def moving(folder: Path, name: str, micro_batch: int) -> None:
 def test_masked_inputs_and_a_scheduled_weight_are_those_of_the_step_however_it_is_cut(
     tmp_path: Path,
 ) -> None:
-    moving(tmp_path, "one", 8)
-    moving(tmp_path, "eight", 1)
-    call_together(moving, tmp_path, "two", 3)
-    for other in ("eight", "two"):
-        assert_same(tmp_path, "one", other, (*VALUES, "ce_weight", "cross_entropy_share"))
+    assert_same_however_cut(tmp_path, moving, (*VALUES, "ce_weight", "cross_entropy_share"))
 
 
-class Dense(nn.Module):
+class Dense(Objective):
     """The formula on whole logits, as transformers gives them."""
 
     def __init__(self, job: Any) -> None:
-        super().__init__()
-        self.model = job.model
+        super().__init__(job.model)
         self.teachers = [*job.signal.models.values()]
         self.settings = job.distillation.model_dump(
             include={"temperature", "ce_weight", "divergence", "pool", "kl_reduction"}
         )
-        self.weights = job.signal.weights
-        self.kernel = "plain"
+        self.teacher_weights = job.signal.weights
 
     def forward(
         self, batch: Batch, counts: Counts, signal: Sequence[Readout]
@@ -169,7 +171,7 @@ class Dense(nn.Module):
             batch.labels,
             taught,
             counts=counts,
-            teacher_weights=self.weights,
+            teacher_weights=self.teacher_weights,
             **self.settings,
         )
         return terms.loss, {"cross_entropy": terms.cross_entropy, "kl": terms.kl}

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from babyllama.models.costs import forward_flops_per_token
 from babyllama.models.readout import Readout, read_out
 from babyllama.tokens.batches import Batch
 
@@ -53,6 +54,10 @@ class Teachers:
     def signal(self, batch: Batch) -> list[Readout]:
         """Features and head of every teacher on a batch [B, T]."""
         return [read_out(model, batch.input_ids) for model in self.models.values()]
+
+    def flops_per_token(self, positions: int) -> float:
+        """Operations of all forward passes, for one token in a sequence of `positions`."""
+        return sum(forward_flops_per_token(model, positions) for model in self.models.values())
 
     @property
     def names(self) -> list[str]:

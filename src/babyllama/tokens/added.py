@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, processors
-from transformers import PreTrainedTokenizerFast
 
-from babyllama.tokens.tokenizer import END, PAD, START
+from babyllama.tokens.tokenizer import END, START, save_tokenizer
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,4 @@ def write_extended(tokenizer: Path, added: Added, folder: Path) -> None:
     more: dict[str, Any] = {"additional_special_tokens": [*added.names]}
     if added == MASKED:
         more = {"mask_token": added.names[0]}
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token=PAD,
-        bos_token=START,
-        eos_token=END,
-        clean_up_tokenization_spaces=False,
-        model_input_names=["input_ids", "attention_mask"],
-        **more,
-    )
-    fast.save_pretrained(str(folder))
+    save_tokenizer(backend, folder, **more)

@@ -53,8 +53,11 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
     yield batch
 
 
-def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write what `AutoTokenizer.from_pretrained` needs for identical ids."""
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, **more: Any) -> None:
+    """Write what `AutoTokenizer.from_pretrained` needs for identical ids.
+
+    `more` are special tokens by what transformers calls them, as `mask_token`.
+    """
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -62,6 +65,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
         eos_token=END,
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
+        **more,
     )
     fast.save_pretrained(str(folder))
 

@@ -6,29 +6,25 @@ before the first forward pass, as for causal models.
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from babyllama.distillation.compiling import Kernel
 from babyllama.distillation.fused import fused_loss
 from babyllama.models.kinds import added_tokens, kind_of_config
 from babyllama.models.readout import Readout, read_masked, read_spans
 from babyllama.tokens.batches import IGNORED, Batch, Counts
 from babyllama.tokens.corruption import Corruption, Masking, SpanCorruption, masked_tokens
+from babyllama.training.objectives import CrossEntropy, Objective
 
 QUANTITIES = {"masked": "masked_cross_entropy", "encoder-decoder": "span_cross_entropy"}
 """Kind -> what its loss is called: none of them is a causal model's cross-entropy."""
 
 
-class Denoising(nn.Module):
+class Denoising(Objective):
     """Cross-entropy of what was taken out: masked tokens, or spans with their sentinels and end."""
 
-    kernel: Kernel = "plain"
-    """Which form of the loss computes the gradient."""
-
     def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.quantity = QUANTITIES[kind_of_config(model.config)]
 
     def forward(
@@ -75,3 +71,9 @@ def as_validated(model: PreTrainedModel, batches: Sequence[Batch], seed: int) ->
     """A validation text as a model reads it: with one corruption, whenever and whoever asks."""
     corruption = corruption_for(model, seed)
     return [corruption(batch, 0) for batch in batches] if corruption else [*batches]
+
+
+def plain_objective(model: PreTrainedModel) -> Objective:
+    """What a model without teachers is trained for: its kind says it."""
+    causal = kind_of_config(model.config) == "causal"
+    return CrossEntropy(model) if causal else Denoising(model)

@@ -19,10 +19,10 @@ from babyllama.recipe_distillation import Distillation
 from babyllama.recipe_training import Training
 from babyllama.tokens.batches import Batch, ChunkOrder
 from babyllama.tokens.corruption import Corruption
-from babyllama.training.denoising import corruption_for
+from babyllama.training.denoising import corruption_for, plain_objective
 from babyllama.training.ledger import Ledger
-from babyllama.training.memory import Conditions, free_memory, micro_batch
-from babyllama.training.objectives import Distilled, Objective, plain_objective
+from babyllama.training.memory import Conditions, copies_of, free_memory, micro_batch
+from babyllama.training.objectives import Distilled, Objective
 from babyllama.training.processes import processes
 from babyllama.training.sharpness import sharp_steps
 
@@ -104,7 +104,7 @@ class Job:
             precision=self.precision,
             device=self.device,
             teachers=len(self.signal.weights) if self.signal else 0,
-            copies=bool(self.settings.sam) + bool(self.settings.ema),
+            copies=copies_of(self.settings),
         )
 
     @property

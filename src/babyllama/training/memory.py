@@ -40,12 +40,17 @@ class Conditions:
     device: torch.device
     teachers: int
     copies: int = 0
-    """Of the weights, kept beside them."""
+    """Of the weights, kept beside them; see `copies_of`."""
 
     @property
     def plain_attention(self) -> bool:
         """Whether attention runs as plain products, which keep every score."""
         return self.device.type == "cpu" and self.positions <= PLAIN_ATTENTION
+
+
+def copies_of(settings: Training) -> int:
+    """Copies of the weights that a training keeps: those a step of SAM began at, the average."""
+    return bool(settings.sam) + bool(settings.ema)
 
 
 def micro_batch(

@@ -13,16 +13,14 @@ from transformers import PreTrainedModel
 from babyllama.distillation.compiling import Kernel
 from babyllama.distillation.fused import fused_loss
 from babyllama.distillation.loss import DistillationLoss, cross_entropy_share
-from babyllama.models.kinds import kind_of_config
 from babyllama.models.readout import Readout, read_out
 from babyllama.tokens.batches import Batch, Counts
-from babyllama.training.denoising import Denoising
 
 Parts = dict[str, Tensor]
 
 
-class CrossEntropy(nn.Module):
-    """Next-token prediction alone: teachers, and the control."""
+class Objective(nn.Module):
+    """A model, and what it is trained for."""
 
     kernel: Kernel = "plain"
     """Which form of the loss computes the gradient."""
@@ -32,6 +30,17 @@ class CrossEntropy(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
+
+    def begin(self, step: int) -> None:
+        """What follows is of this step, counted from 0, until the next one begins."""
+
+    def weights(self, values: Mapping[str, float]) -> dict[str, float]:  # noqa: ARG002 (of a mixed loss)
+        """How much the parts of a step's loss, which has these values, weigh in it."""
+        return {}
+
+
+class CrossEntropy(Objective):
+    """Next-token prediction alone: teachers, and the control."""
 
     def forward(
         self, batch: Batch, counts: Counts, signal: Sequence[Readout] = ()
@@ -48,13 +57,8 @@ class CrossEntropy(nn.Module):
         return _with_auxiliary(self.model, batch, counts, terms.loss, parts)
 
 
-class Distilled(nn.Module):
+class Distilled(Objective):
     """Cross-entropy and KL to the teachers, see `babyllama.distillation.loss`."""
-
-    kernel: Kernel = "plain"
-    """Which form of the loss computes the gradient."""
-    quantity = "cross_entropy"
-    """What it is called in logs and tables that a model is measured by."""
 
     def __init__(
         self,
@@ -73,8 +77,7 @@ class Distilled(nn.Module):
             inputs: the ids that the student reads of a batch at a step of its training, where
                 they are not the text.
         """
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.loss = loss
         self.ce_weight = ce_weight
         self.inputs = inputs
@@ -134,12 +137,3 @@ def _with_auxiliary(
         return loss, parts
     asked = asked * (len(batch.input_ids) / counts.sequences)
     return loss + asked, {**parts, "load_balance": asked.detach()}
-
-
-Objective = CrossEntropy | Distilled | Denoising
-
-
-def plain_objective(model: PreTrainedModel) -> Objective:
-    """What a model without teachers is trained for: its kind says it."""
-    causal = kind_of_config(model.config) == "causal"
-    return CrossEntropy(model) if causal else Denoising(model)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from babyllama.devices import autocast
 from babyllama.distillation.compiling import compile_layers
 from babyllama.errors import BabyllamaError, StoppedError, is_out_of_memory
 from babyllama.seeds import derive
@@ -29,7 +30,6 @@ from babyllama.training.job import Job, make_objective
 from babyllama.training.kept_weights import KeptWeights
 from babyllama.training.log import truncate_log, write_row
 from babyllama.training.memory import OUT_OF_MEMORY, out_of_memory
-from babyllama.training.objectives import Distilled
 from babyllama.training.optimizers import (
     learning_rate,
     load_optimizer_tensors,
@@ -78,8 +78,7 @@ class Trainer:
         self.job = job
         self.work = work
         self.processes = processes()
-        narrow = job.precision == "bf16"
-        self.autocast = partial(torch.autocast, job.device.type, torch.bfloat16, enabled=narrow)
+        self.autocast = partial(autocast, job.device, job.precision)
         if job.conditions.plain_attention:
             for model in job.networks:
                 model.set_attn_implementation("eager")
@@ -180,8 +179,7 @@ class Trainer:
         epoch, within = job.order.place(index)
         rate = learning_rate(index, job.total_steps, job.settings)
         set_learning_rate(self.optimizer, rate)
-        if isinstance(self.objective, Distilled):
-            self.objective.begin(index)
+        self.objective.begin(index)
         batch = job.batch(epoch, within)
         sums = self._accumulate(batch, index)
         if index >= job.total_steps - job.sharp_steps:
@@ -194,7 +192,7 @@ class Trainer:
         check_finite(measured, model=job.name, step=index + 1, where=where)
         row = {"kind": "step", "step": index + 1, "epoch": epoch, **job.order.described(epoch)}
         row |= {"learning_rate": rate}
-        row |= values | self._weights(values) | self._update(values["gradient_norm"])
+        row |= values | self.objective.weights(values) | self._update(values["gradient_norm"])
         return row
 
     def _climb(self, batch: Batch, index: int, loss: Tensor) -> dict[str, Tensor]:
@@ -261,12 +259,6 @@ class Trainer:
         position.spikes += 1
         warn_of_spike(norm, policy, model=self.job.name, step=position.step)
         return {"spike": "skipped" if policy == "skip" else "taken"}
-
-    def _weights(self, values: dict[str, float]) -> dict[str, float]:
-        """How much of a mixed loss is cross-entropy."""
-        if not isinstance(self.objective, Distilled):
-            return {}
-        return self.objective.weights(values)
 
     def _validate(self, batches: Sequence[Batch]) -> dict[str, float]:
         job = self.job

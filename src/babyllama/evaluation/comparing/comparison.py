@@ -4,21 +4,18 @@ A difference is always the first minus the second. Only files are read: no model
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from babyllama.errors import BabyllamaError, RecipeError
-from babyllama.evaluation.comparing.answers import (
-    obstacle,
-    paired_difference,
-)
+from babyllama.evaluation.comparing.answers import Answers, obstacle, paired_difference
 from babyllama.evaluation.comparing.sides import MEASURES, Run, Side, open_runs
 from babyllama.evaluation.statistics import LEVEL, RESAMPLES, Paired, holm
 
 Over = Literal["phenomena", "paradigms"]
-Cell = tuple[Side, Side, str, str | None]
-"""Two models, a suite, and a phenomenon of it where that is by itself."""
+Cell = tuple[Side, Side, str]
+"""Two models and a suite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +83,7 @@ def compare(
     differing = [(a, b) for a, b in sides if not _one_artifact(a, b)]
     same = tuple(a.model for a, b in sides if (a, b) not in differing)
     cells = [
-        (a, b, name, None)
+        (a, b, name)
         for a, b in differing
         for name in a.suites()
         if name in b.suites() and suite in (None, name)
@@ -98,7 +95,7 @@ def compare(
         )
     return Comparison(
         over=over,
-        rows=tuple(_rows(_by_phenomenon(cells) if by_phenomenon else cells, over)),
+        rows=tuple(_rows(cells, over, by_phenomenon=by_phenomenon)),
         validation=tuple(_validation(a, b) for a, b in differing),
         same=same,
     )
@@ -150,36 +147,15 @@ def _one_artifact(a: Side, b: Side) -> bool:
     return bool(files) and all(ours.resolve() == theirs.resolve() for ours, theirs in files)
 
 
-def _by_phenomenon(cells: Sequence[Cell]) -> list[Cell]:
-    """The same sides and suites, with a cell a phenomenon."""
-    return [
-        (a, b, suite, phenomenon)
-        for a, b, suite, _ in cells
-        for phenomenon in dict.fromkeys(a.answers(suite).phenomena)
-    ]
-
-
-def _rows(cells: Sequence[Cell], over: Over) -> Iterator[Row]:
+def _rows(cells: Sequence[Cell], over: Over, *, by_phenomenon: bool) -> Iterator[Row]:
     """The differences, with p-values corrected for the number of rows."""
-    made = [(*cell, *_difference(*cell, over)) for cell in cells]
-    adjusted = holm([found.p for *_, found in made])
-    for (a, b, suite, phenomenon, accuracies, pairs, found), p in zip(made, adjusted, strict=True):
-        yield Row(
-            first=a,
-            second=b,
-            suite=suite,
-            phenomenon=phenomenon,
-            pairs=pairs,
-            accuracies=accuracies,
-            found=found,
-            p_holm=p,
-        )
+    made = [row for cell in cells for row in _differences(*cell, over, by_phenomenon=by_phenomenon)]
+    adjusted = holm([row.found.p for row in made])
+    yield from (replace(row, p_holm=p) for row, p in zip(made, adjusted, strict=True))
 
 
-def _difference(
-    a: Side, b: Side, suite: str, phenomenon: str | None, over: Over
-) -> tuple[tuple[float, float], int, Paired]:
-    """Both accuracies, the number of pairs, and what they say of the difference."""
+def _differences(a: Side, b: Side, suite: str, over: Over, *, by_phenomenon: bool) -> Iterator[Row]:
+    """What both answered, as a row, or as one a phenomenon; p-values are not corrected yet."""
     ours, theirs = a.answers(suite), b.answers(suite)
     reason = obstacle(ours, theirs)
     if reason:
@@ -187,11 +163,22 @@ def _difference(
             f"{a} and {b} cannot be compared on {suite}: {reason}; choose another --suite, or"
             " score both alike"
         )
-    if phenomenon is not None:
-        ours, theirs = ours.of_phenomenon(phenomenon), theirs.of_phenomenon(phenomenon)
-    strata = ours.strata(over)
-    accuracies = (strata.mean(ours.outcomes), strata.mean(theirs.outcomes))
-    return accuracies, sum(ours.sizes), paired_difference(ours, theirs, over)
+    parts: dict[str | None, tuple[Answers, Answers]] = {None: (ours, theirs)}
+    if by_phenomenon:
+        names = dict.fromkeys(ours.phenomena)
+        parts = {name: (ours.of_phenomenon(name), theirs.of_phenomenon(name)) for name in names}
+    for phenomenon, (first, second) in parts.items():
+        strata, found = first.strata(over), paired_difference(first, second, over)
+        yield Row(
+            first=a,
+            second=b,
+            suite=suite,
+            phenomenon=phenomenon,
+            pairs=sum(first.sizes),
+            accuracies=(strata.mean(first.outcomes), strata.mean(second.outcomes)),
+            found=found,
+            p_holm=found.p,
+        )
 
 
 def _validation(a: Side, b: Side) -> Validation:

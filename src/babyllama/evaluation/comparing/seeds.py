@@ -136,8 +136,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _seeds(recipe: Recipe) -> dict[str, int]:
-    models = recipe.models.items()
-    return {name: recipe.seed if model.seed is None else model.seed for name, model in models}
+    return {name: recipe.seed_of(model) for name, model in recipe.models.items()}
 
 
 def _suites(runs: Sequence[Run], suite: str | None) -> list[str]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from babyllama.devices import autocast
 from babyllama.errors import CorruptDataError, RecipeError
 from babyllama.evaluation.finetuning.encoding import Row
 from babyllama.evaluation.finetuning.tasks import Task
@@ -130,8 +131,7 @@ class Classifier:
         inputs = padded(rows, self.fill, self.side)
         if not _takes_positions(self.model):
             del inputs["position_ids"]
-        narrow = self.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=narrow):
+        with autocast(self.device, self.precision):
             found = self.model(**{name: part.to(self.device) for name, part in inputs.items()})
         return cast(Tensor, found.logits.float())
 
