@@ -1,26 +1,27 @@
 """The experiments of docs/experiments.md in the size of micro, with several seeds, as tables.
 
-    .venv/bin/python benchmarks/experiments.py corpus.path=text/ evaluation.suites.blimp=blimp/
+    .venv/bin/python benchmarks/experiments.py corpus.path=text/ evaluation.suites.blimp=blimp/ \
+        evaluation.suites.generated=null
 
 Runs every recipe with every seed. The runs share text, tokenizer, teachers and what else is the
-same, and the same command goes on where it stopped; `--only` names some of the recipes. A table a
-recipe has the mean over seeds of each figure and, beside the reference that a model is compared
-with, the difference with its 95 % interval over seeds. Writes benchmarks/experiments.json.
+same, and the same command goes on where it stopped; `--only` names some of the recipes. Writes
+benchmarks/experiments.json, and prints a table a recipe in Markdown: means over seeds, and beside
+the reference that a model is compared with the difference, each with its standard error over
+seeds. An ensemble is compared with the mean of its members.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from babyllama.evaluation.statistics import mean_over_seeds, over_seeds
+from babyllama.evaluation.comparing.answers import paired_difference
+from babyllama.evaluation.statistics import mean_over_seeds
+from babyllama.report.records import LOSSES
 from babyllama.report.results import Model, read_results
 from babyllama.resolve import load_recipe
 
@@ -33,13 +34,11 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     "appendix-homogeneous-micro": {
         **dict.fromkeys(["student1", "student2", "student4", "student6"], "control"),
         "student-large": "control-large",
-        **dict.fromkeys(["two", "four", "six", "two-p", "four-p", "six-p"], "llama"),
     },
     "appendix-mixed-micro": dict.fromkeys(["student", "student22", "student33"], "control"),
-    "appendix-sam-micro": {
-        **dict.fromkeys(["sam", "longer", "sam-always", "adaptive-always"], "plain"),
-        "longest": "plain",
-    },
+    "appendix-sam-micro": dict.fromkeys(
+        ["sam", "longer", "longest", "sam-always", "adaptive-always"], "plain"
+    ),
     "appendix-gap-micro": {
         f"{name}-gap{steps}": name for name in ("gpt2", "student") for steps in (15, 30, 50, 100)
     },
@@ -66,29 +65,18 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         **dict.fromkeys(["learned", "best2", "best2-learned"], "alike"),
         "alike": "control",
     },
-    "equal-cost-micro": dict.fromkeys(["control-longer", "control-larger"], "student"),
+    "equal-cost-micro": dict.fromkeys(["control", "control-longer", "control-larger"], "student"),
     "loss-variants-micro": dict.fromkeys(
         ["tenth", "linear", "wsd", "reverse", "reverse-linear", "reverse-wsd"], "student"
     ),
     "muon-micro": {"llama-muon": "llama", "gpt2-muon": "gpt2"},
 }
+BY_PHENOMENON = ["appendix-gap-micro"]
 APART = 100
 """Between the seeds that models of a recipe have of their own in two runs of it."""
 
-
-@dataclass(frozen=True)
-class Figures:
-    """What a model came to in one run."""
-
-    operations: float | None
-    nats: float | None
-    suites: Mapping[str, float]
-
-    @classmethod
-    def of(cls, model: Model) -> "Figures":
-        """From what the report reads."""
-        scores = {name: 100 * s.macro_phenomena.accuracy for name, s in model.scores.items()}
-        return cls(model.total_flops, model.validation.cross_entropy, scores)
+Run = Mapping[str, Model]
+Row = dict[str, Any]
 
 
 def finished(recipe: str, seed: int, given: argparse.Namespace) -> Path:
@@ -105,69 +93,123 @@ def finished(recipe: str, seed: int, given: argparse.Namespace) -> Path:
     return folder
 
 
-def table(recipe: str, found: Sequence[Mapping[str, Figures]]) -> list[dict[str, Any]]:
-    """A row a model: figures run by run, and their differences from the reference."""
-    rows = []
-    for name, first in found[0].items():
-        reference = EXPERIMENTS[recipe].get(name)
-        row: dict[str, Any] = {"model": name, "operations": first.operations, "against": reference}
-        for figure in ("nats", *first.suites):
-            row[figure] = cell([of[name] for of in found], figure)
-            if reference:
-                row[f"{figure}, more"] = difference(found, name, reference, figure)
-        rows.append(row)
-    return rows
+def figures(model: Model) -> dict[str, float]:
+    """What a model came to: losses in nats, and percent on the suites."""
+    losses = {name: getattr(model.validation, name) for name in LOSSES}
+    scores = {name: 100 * s.macro_phenomena.accuracy for name, s in model.scores.items()}
+    return {name: value for name, value in losses.items() if value is not None} | scores
 
 
-def value(figures: Figures, figure: str) -> float | None:
-    """One of them."""
-    return figures.nats if figure == "nats" else figures.suites.get(figure)
+def of_members(run: Run, ensemble: Model) -> dict[str, float]:
+    """The mean over its members of each figure."""
+    assert ensemble.pooled
+    all_of_them = [figures(run[name]) for name in ensemble.pooled.members]
+    return {key: fmean(one[key] for one in all_of_them) for key in figures(ensemble)}
 
 
-def cell(models: Sequence[Figures], figure: str) -> dict[str, Any] | None:
-    """Mean and deviation over seeds."""
-    values = [v for v in (value(model, figure) for model in models) if v is not None]
-    if not values:
-        return None
-    mean, deviation = over_seeds(values)
-    return {"mean": mean, "deviation": deviation, "seeds": values}
+def table(runs: Sequence[Run], references: Mapping[str, str]) -> list[Row]:
+    """A row a model: every figure run by run, and what it is compared with."""
+    return [
+        {
+            "model": name,
+            "operations": model.total_flops,
+            "seconds": [run[name].training and run[name].training.seconds for run in runs],
+            "figures": in_columns([figures(run[name]) for run in runs]),
+            "against": "its members" if model.pooled else references.get(name),
+            "differences": in_columns([*differences(runs, name, references.get(name))]),
+            "sure": sure(runs, name, references.get(name)),
+        }
+        for name, model in runs[0].items()
+    ]
 
 
-def difference(
-    found: Sequence[Mapping[str, Figures]], name: str, reference: str, figure: str
-) -> dict[str, Any] | None:
-    """A model minus its reference, seed by seed."""
-    pairs = [(value(run[name], figure), value(run[reference], figure)) for run in found]
-    values = [a - b for a, b in pairs if a is not None and b is not None]
-    if not values:
-        return None
-    over = mean_over_seeds(values)
-    return {"mean": over.mean, "low": over.low, "high": over.high, "reading": over.reading}
+def in_columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Figures run by run as one list a figure."""
+    return {key: [row[key] for row in rows] for key in (rows[0] if rows else {})}
 
 
-def show(recipe: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the table of a recipe."""
-    figures = [key for key in rows[0] if isinstance(rows[0][key], dict)]
-    figures = list(dict.fromkeys(key.removesuffix(", more") for key in figures))
-    head = ["model", "operations", *(h for f in figures for h in (f, "minus"))]
-    shown = Table(*head, title=recipe, box=None)
+def differences(
+    runs: Sequence[Run], name: str, reference: str | None
+) -> Iterator[dict[str, float]]:
+    """A model minus its reference, run by run."""
+    for run in runs:
+        if run[name].pooled:
+            other = of_members(run, run[name])
+        elif reference:
+            other = figures(run[reference])
+        else:
+            return
+        ours = figures(run[name])
+        yield {key: ours[key] - other[key] for key in ours if key in other}
+
+
+def sure(runs: Sequence[Run], name: str, reference: str | None) -> list[str]:
+    """The suites on which every run's paired interval over pairs leaves out 0, on one side."""
+    if not reference:
+        return []
+    found = []
+    for suite in runs[0][name].answers:
+        pairs = [(run[name].answers[suite], run[reference].answers[suite]) for run in runs]
+        readings = {paired_difference(a, b, "phenomena").reading for a, b in pairs}
+        if readings in ({"higher"}, {"lower"}):
+            found.append(suite)
+    return found
+
+
+def phenomena(runs: Sequence[Run], suite: str) -> dict[str, dict[str, float]]:
+    """Phenomenon -> model -> percent, the mean over runs."""
+    found: dict[str, dict[str, float]] = {}
+    for name in runs[0]:
+        for row in zip(*(run[name].scores[suite].phenomena for run in runs), strict=True):
+            mean = fmean(100 * one.accuracy for one in row)
+            found.setdefault(row[0].phenomenon, {})[name] = mean
+    return found
+
+
+def show(recipe: str, rows: Sequence[Row]) -> None:
+    """Print the table of a recipe; in bold what `sure` lists."""
+    keys = [*dict.fromkeys(key for row in rows for key in row["figures"])]
+    heads = [LOSSES.get(key, f"{key}, %") for key in keys]
+    compared = any(row["against"] for row in rows)
+    print(f"\n### `{recipe}`\n")
+    line("model", "against", "operations", *(h for head in heads for h in (head, "difference")))
+    line("---", "---", *(["---:"] * (1 + 2 * len(keys))))
     for row in rows:
-        cells = [row["model"], f"{row['operations']:.3g}" if row["operations"] else ""]
-        for figure in figures:
-            here, more = row.get(figure), row.get(f"{figure}, more")
-            digits = 3 if figure == "nats" else 1
-            cells.append(f"{here['mean']:.{digits}f}" if here else "")
-            cells.append(told(more, digits, row["against"]))
-        shown.add_row(*cells)
-    Console(width=160).print(shown)
+        against = f"`{row['against']}`" if row["against"] in {r["model"] for r in rows} else ""
+        cells = [f"`{row['model']}`", against or row["against"] or ""]
+        cells.append(f"{row['operations']:.2g}" if row["operations"] else "")
+        for key in keys:
+            digits = 3 if key in LOSSES else 1
+            more = told(row["differences"].get(key), digits, "+")
+            cells.append(told(row["figures"].get(key), digits))
+            cells.append(f"**{more}**" if key in row["sure"] else more)
+        line(*cells)
+    if not compared:
+        print("\nNothing is compared within this recipe.")
 
 
-def told(more: Mapping[str, Any] | None, digits: int, reference: str | None) -> str:
-    """A difference with its interval."""
-    if not more:
+def show_phenomena(found: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a table of phenomena by models."""
+    models = [*next(iter(found.values()))]
+    print()
+    line("phenomenon", *(f"`{name}`" for name in models))
+    line("---", *(["---:"] * len(models)))
+    for phenomenon, row in found.items():
+        line(phenomenon, *(f"{row[name]:.1f}" for name in models))
+
+
+def told(values: Sequence[float] | None, digits: int, sign: str = "") -> str:
+    """A mean over seeds and its standard error."""
+    if not values:
         return ""
-    low, high = (f"{more[end]:+.{digits}f}" for end in ("low", "high"))
-    return f"{more['mean']:+.{digits}f} ({low} to {high}) {reference}"
+    over = mean_over_seeds(values)
+    mean = f"{over.mean:{sign}.{digits}f}".replace("-", "−")
+    return f"{mean} ± {over.standard_error:.{digits}f}" if len(values) > 1 else mean
+
+
+def line(*cells: str) -> None:
+    """Print a row."""
+    print(f"| {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -181,10 +223,14 @@ def main() -> None:
     out = Path(__file__).with_suffix(".json")
     result: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
     for recipe in given.only:
-        runs = [finished(recipe, seed, given) for seed in given.seeds]
-        found = [{m.name: Figures.of(m) for m in read_results(run).models} for run in runs]
-        result[recipe] = table(recipe, found)
-        show(recipe, result[recipe])
+        folders = [finished(recipe, seed, given) for seed in given.seeds]
+        runs = [{m.name: m for m in read_results(folder).models} for folder in folders]
+        result[recipe] = {"models": table(runs, EXPERIMENTS[recipe])}
+        show(recipe, result[recipe]["models"])
+        if recipe in BY_PHENOMENON:
+            for suite in runs[0][next(iter(runs[0]))].scores:
+                result[recipe][suite] = phenomena(runs, suite)
+                show_phenomena(result[recipe][suite])
         out.write_text(json.dumps(result, indent=1) + "\n")
 
 
