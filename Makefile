@@ -12,7 +12,7 @@ test: .venv/compared
 test-all: .venv/compared
 	$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
 
-# Many random inputs a test, for an hour; docs/reliability.md says what came of it.
+# Many random inputs a test, for half an hour; docs/reliability.md says what came of it.
 fuzz: .venv/installed
 	FUZZ_INPUTS=$${FUZZ_INPUTS:-5000} $(BIN)/python -m pytest -q tests/fuzzing --hypothesis-show-statistics
 

@@ -9,6 +9,10 @@ from babyllama.recipe_files import preset_text
 from babyllama.resolve import load_recipe
 from tiny import write_recipe
 
+LAUGHS = b"a0: &a0 [x, x]\n" + b"".join(
+    b"a%d: &a%d [*a%d, *a%d, *a%d]\n" % (n, n, n - 1, n - 1, n - 1) for n in range(1, 40)
+)
+
 
 def test_an_unknown_recipe_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(RecipeError, match="no recipe 'minni'; did you mean 'mini'"):
@@ -43,6 +47,9 @@ def test_a_circle_of_extended_recipes_is_refused(circle: list[str], tmp_path: Pa
         (b"", "must be a mapping of sections, not NoneType"),
         (b"name: \xff\xfe", "cannot be read as UTF-8"),
         (b"extends: none-such", "no recipe 'none-such'"),
+        (LAUGHS, "stands for more than 100,000 values: write fewer aliases"),
+        (b"name: &a [*a]", "is not YAML"),
+        (b"name: " + b"[" * 50_000, "is not YAML"),
         (b"extends: gone.yaml", "gone.yaml does not exist"),
     ],
 )
