@@ -9,7 +9,13 @@ import pytest
 
 from babyllama.builders import VERSIONS
 from babyllama.errors import RecipeError
-from babyllama.orders import chunk_order, planned_steps, reads_table, warn_of_absent_sources
+from babyllama.orders import (
+    chunk_order,
+    planned_steps,
+    reads_table,
+    warn_of_absent_sources,
+    warn_of_unreached_phases,
+)
 from babyllama.resolve import resolve
 from babyllama.tokens.batches import ChunkOrder
 from babyllama.tokens.curriculum import Curriculum, Mixed
@@ -77,6 +83,9 @@ def test_a_run_goes_through_the_phases_and_its_control_sees_as_many_tokens(folde
     control, mixed = facts(folder, "control")
     assert control["tokens_seen"] == record["tokens_seen"]
     assert control["flops"] == record["flops"]
+    text = len(read_packed(folder / "runs" / "tiny" / "tokens", "train").ids)
+    assert control["epochs"] == record["epochs"]
+    assert record["epochs"] == pytest.approx(record["tokens_seen"] / text, rel=0.1)
     assert not any("phase" in row for row in mixed)
 
 
@@ -128,6 +137,26 @@ def test_buckets_by_readability_are_made_once_for_all_models(folder: Path) -> No
     dry = run(folder, given, "--run-dir", "runs/read", "--dry-run").out
     rows = [line.split("│") for line in dry.splitlines() if line.startswith("│ curriculum ")]
     assert int(rows[0][4].replace(",", "")) == sum(phase["steps"] for phase in phases)
+
+
+def test_phases_that_the_steps_do_not_reach_are_told_of(folder: Path) -> None:
+    packed = read_packed(folder / "runs" / "tiny" / "tokens", "train")
+    resolved = resolve(raw(folder))
+    model = resolved.models["curriculum"]
+    order = chunk_order(resolved, model, packed, 1)
+    assert model.training
+    last = sum(phase["steps"] for phase in order.phases(order.total_steps(2))[:-1])
+    with pytest.warns(
+        UserWarning, match=f"models.curriculum.training.steps: {last} end in phase 2 of 3"
+    ):
+        warn_of_unreached_phases(
+            "curriculum", order, model.training.model_copy(update={"steps": last})
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for steps in (None, last + 1):
+            settings = model.training.model_copy(update={"steps": steps})
+            warn_of_unreached_phases("curriculum", order, settings)
 
 
 def test_a_source_without_a_bucket_stops_the_run_before_anything_is_trained(folder: Path) -> None:

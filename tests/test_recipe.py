@@ -117,6 +117,18 @@ def test_what_has_no_effect_is_not_part_of_the_effective_settings() -> None:
     assert make().runtime.effective() == {}
 
 
+def test_epochs_say_nothing_beside_steps_unless_they_are_those_of_phases() -> None:
+    def effective(**training: Any) -> dict[str, Any]:
+        return Training.model_validate({"steps": 9, **training}).effective()
+
+    phases = {"buckets": [["a"]]}
+    assert effective(epochs=2) == effective(epochs=3)
+    mixed = phases | {"mixed": True}
+    assert effective(epochs=2, curriculum=mixed) == effective(epochs=3, curriculum=mixed)
+    assert effective(epochs=2, curriculum=phases) != effective(epochs=3, curriculum=phases)
+    assert effective(epochs=2, steps=None) != effective(epochs=3, steps=None)
+
+
 def test_telling_of_spikes_makes_nothing_stale() -> None:
     settings = {p: Training(spikes=p).effective() for p in ("off", "warn", "skip")}
     assert settings["off"] == settings["warn"]

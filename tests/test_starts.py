@@ -1,6 +1,7 @@
 """Models that take their weights from others of the same recipe: which, when, and at what cost."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from babyllama import pools
 from babyllama.builders import outline
 from babyllama.errors import IgnoredSettingWarning, RecipeError
 from babyllama.estimate import model_cost
@@ -17,6 +19,7 @@ from babyllama.lineage import training_order
 from babyllama.models.costs import parameter_count
 from babyllama.pipeline import check_models
 from babyllama.recipe import Recipe
+from babyllama.recipe_distillation import Distillation
 from babyllama.report.results import read_results
 from babyllama.report.summary import compare
 from babyllama.resolve import resolve
@@ -107,6 +110,27 @@ def test_every_entry_is_validated_as_what_it_is(finished_run: Path) -> None:
                 nats.append(-logits.gather(2, batch.input_ids[:, 1:, None]).flatten())
         recorded = facts(finished_run, name)["validation"]["cross_entropy"]
         assert float(torch.cat(nats).mean()) == pytest.approx(recorded, abs=rounding), name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_ensemble_of_snapshots_is_validated_in_the_precision_of_their_run(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(pools, "_autocast", lambda _, p: asked.append(p) or nullcontext())
+    members = {name: finished_run / "models" / name for name in ("early", "late")}
+    pools.make_ensemble(
+        replaced(of(tmp_path), ("models", "run", "training", "precision"), precision),
+        "snapshots",
+        members=members,
+        candidates=members,
+        distillation=Distillation(),
+        weighing_flops=0.0,
+        tokens=finished_run / "tokens",
+        tokenizer=finished_run / "tokenizer",
+        out=tmp_path,
+    )
+    assert asked == [precision]
 
 
 def test_the_last_weights_under_another_name_have_the_same_validation(finished_run: Path) -> None:

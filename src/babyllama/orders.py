@@ -8,6 +8,7 @@ from babyllama.corpus.auditing.readability import buckets, from_json, readabilit
 from babyllama.corpus.pieces import read_pieces
 from babyllama.recipe import Model, Recipe
 from babyllama.recipe_training import Curriculum as CurriculumSettings
+from babyllama.recipe_training import Training
 from babyllama.signals import grid_offsets, reads_cache
 from babyllama.tokens.batches import ChunkOrder
 from babyllama.tokens.curriculum import Curriculum, Mixed, absent_names, match_buckets
@@ -83,6 +84,18 @@ def make_readability(recipe: Recipe, corpus: Path, out: Path) -> None:
     """How hard the sources of the training split read, for buckets of rising difficulty."""
     table = readability(read_pieces(corpus, "train"), seed=recipe.corpus.seed)
     (out / READABILITY).write_text(to_json(table), "utf-8")
+
+
+def warn_of_unreached_phases(name: str, order: ChunkOrder, training: Training) -> None:
+    """Tell of phases of a curriculum that `training.steps` ends before."""
+    planned = order.phases(order.total_steps(training.epochs))
+    reached = order.phases(training.steps) if training.steps else planned
+    if len(reached) < len(planned):
+        warnings.warn(
+            f"models.{name}.training.steps: {training.steps} end in phase {len(reached)} of"
+            f" {len(planned)} of its curriculum",
+            stacklevel=2,
+        )
 
 
 def warn_of_absent_sources(name: str, model: Model, sources: Collection[str]) -> None:

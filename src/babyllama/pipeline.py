@@ -13,6 +13,7 @@ from babyllama.company import Leader, follow
 from babyllama.devices import pick_device, prepare_torch
 from babyllama.distillation.caching.certificate import Certificate
 from babyllama.distillation.caching.header import read_header
+from babyllama.distillation.masking import check_blanks_keep_places
 from babyllama.errors import BabyllamaError, RecipeError, StoppedError
 from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.minimal_pairs import read_suite, sentences
@@ -21,7 +22,7 @@ from babyllama.lineage import learns_pool
 from babyllama.models.architectures import longest_text
 from babyllama.models.folders import check_same_tokenizer, check_tokenizer_stays
 from babyllama.models.kinds import check_causal, check_kinds
-from babyllama.orders import chunk_order, warn_of_absent_sources
+from babyllama.orders import chunk_order, warn_of_absent_sources, warn_of_unreached_phases
 from babyllama.plan import outside_suites, plan
 from babyllama.pools import check_members, held_out_text
 from babyllama.recipe import Recipe
@@ -180,9 +181,9 @@ def _bring_up_to_date(
 
 
 def _say_whether_healthy(recipe: Recipe, stage: Stage, folder: Path, say: Say) -> None:
-    """For a distilled model, what its loss was made of in the last epoch."""
+    """For a distilled model, or one with ranges, what its loss was made of in the last epoch."""
     room, _, name = stage.name.partition("/")
-    if room == "models" and recipe.models[name].teachers:
+    if room == "models" and (recipe.models[name].teachers or recipe.models[name].healthy):
         means = last_epoch_means(folder / "log.jsonl")
         say(f"           last epoch: {judgement(means, recipe.models[name].healthy)}")
 
@@ -269,11 +270,14 @@ def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
                 )
         elif not model.start:
             check_tokenizer_stays(name, network.config, tokenizer)
+        if model.distillation and model.distillation.mask_inputs:
+            check_blanks_keep_places(name, network)
         if model.training:
             try:
                 packed, table = read_packed(tokens, "train"), folders.get("readability")
                 order = chunk_order(recipe, model, packed, recipe.seed_of(model), table)
                 check_cycles(steps_of(order, model.training), model.training)
+                warn_of_unreached_phases(name, order, model.training)
                 warn_of_absent_sources(name, model, packed.sources)
             except RecipeError as error:
                 raise RecipeError(f"models.{name}: {error}") from None

@@ -51,7 +51,8 @@ class Training(Section):
     epochs: PositiveInt = 6
     """Times through the training split."""
     steps: Annotated[PositiveInt | None, WithoutEffectAt((None,))] = None
-    """Steps of the whole training, in the place of `epochs`."""
+    """Steps of the whole training, in the place of `epochs`, which then are those of a curriculum's
+    phases alone."""
     batch_size: PositiveInt = 32
     """Sequences a step, over all micro-batches."""
     learning_rate: PositiveFloat = 3e-4
@@ -102,6 +103,11 @@ class Training(Section):
     its own. With dropout or experts another micro-batch is another run of the same kind."""
     checkpoint_minutes: Annotated[PositiveFloat, WithoutEffect] = 5.0
     """How often the state of a training is saved, beside the end of every epoch."""
+
+    def idle(self) -> set[str]:
+        """`epochs`, where `steps` end the training and no phases are counted in epochs."""
+        phases = self.curriculum is not None and not self.curriculum.mixed
+        return {"epochs"} if self.steps and not phases else set()
 
     @model_validator(mode="after")
     def _betas_below_one(self) -> Self:

@@ -28,13 +28,18 @@ class Section(BaseModel):
         """The settings that change what is computed: the part that a fingerprint covers."""
         return self.model_dump(mode="json", exclude=_silent(self))
 
+    def idle(self) -> set[str]:
+        """Keys that say nothing beside what others of the section say."""
+        return set()
+
 
 def _silent(section: Section) -> dict[str, Any]:
     """Fields without effect, in the form that pydantic's `exclude` takes."""
     found: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if WithoutEffect in field.metadata or _is_silent_at(value, field.metadata):
+        marked = WithoutEffect in field.metadata or _is_silent_at(value, field.metadata)
+        if marked or name in section.idle():
             found[name] = True
         elif isinstance(value, Section):
             found[name] = _silent(value)

@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, RobertaConfig
 
-from babyllama.distillation.masking import BLANK, masked_inputs
+from babyllama.distillation.masking import BLANK, check_blanks_keep_places, masked_inputs
+from babyllama.errors import RecipeError
 from babyllama.tokens.batches import Batch, make_batch
 from babyllama.tokens.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from tiny_jobs import new_model
 
 LENGTH = 32
 IDS = np.arange(3, 3 + 64 * LENGTH).astype(np.uint16)
@@ -69,6 +72,28 @@ def test_a_blank_is_the_padding_of_the_runs_tokenizer_which_no_text_has(tmp_path
     save_tokenizer(train_tokenizer(["some <pad> text"], 260), tmp_path)
     tokenizer = load_tokenizer(tmp_path)
     assert tokenizer.pad_token_id == BLANK
+
+
+def test_a_model_whose_places_leave_blanks_out_is_refused() -> None:
+    check_blanks_keep_places("s", new_model())
+    roberta = AutoModelForCausalLM.from_config(
+        RobertaConfig(
+            vocab_size=40,
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
+            is_decoder=True,
+            pad_token_id=BLANK,
+        )
+    ).eval()
+    text = torch.arange(5, 15)[None]
+    blanked = text.clone()
+    blanked[0, 3] = BLANK
+    places = roberta.roberta.embeddings.create_position_ids_from_input_ids(blanked, BLANK)
+    assert places[0, -1] == BLANK + 9  # one less than without the blank: what the check is about
+    with pytest.raises(RecipeError, match=r"models.s.distillation.mask_inputs: roberta counts"):
+        check_blanks_keep_places("s", roberta)
 
 
 def test_ids_on_a_device_stay_there() -> None:

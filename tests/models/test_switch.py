@@ -136,6 +136,7 @@ def test_tokens_above_the_capacity_are_dropped_the_last_ones_first() -> None:
         (1.0, 9, 4, 3),
         (1.25, 4096, 8, 640),
         (0.1, 5, 8, 1),
+        (1e-9, 5, 8, 1),
         (1.1, 100, 10, 11),
         (100.0, 7, 2, 7),
     ],

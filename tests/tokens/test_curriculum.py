@@ -132,13 +132,19 @@ def test_the_log_knows_the_phase_and_the_summary_what_each_adds() -> None:
     assert [order.described(epoch) for epoch in (0, 2, 3, 8, 9)] == [
         {"phase": number} for number in (1, 1, 2, 3, 3)
     ]
-    assert order.phases == [
+    assert order.phases(order.total_steps(3)) == [
         {"adds": ["c"], "chunks": 4, "steps": 6},
         {"adds": ["a", "b", "d"], "chunks": 12, "steps": 18},
         {"adds": ["e"], "chunks": 20, "steps": 30},
     ]
+    assert order.phases(7) == [
+        {"adds": ["c"], "chunks": 4, "steps": 6},
+        {"adds": ["a", "b", "d"], "chunks": 12, "steps": 1},
+    ]
+    assert order.phases(6) == order.phases(7)[:1]
+    assert [phase["steps"] for phase in order.phases(60)] == [6, 18, 36]
     plain = ChunkOrder(order.ids, LENGTH, 2, 1)
-    assert (plain.described(3), plain.phases) == ({}, [])
+    assert (plain.described(3), plain.phases(9)) == ({}, [])
 
 
 def test_a_curriculum_of_one_bucket_is_none() -> None:

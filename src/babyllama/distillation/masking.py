@@ -11,13 +11,29 @@ attention, labels as they are).
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from babyllama.errors import RecipeError
 from babyllama.seeds import generator
 from babyllama.tokens.batches import Batch
 from babyllama.tokens.tokenizer import PAD, SPECIAL
 
 # No text has this id, so that it means nothing else, where a model is scored either.
 BLANK = SPECIAL.index(PAD)
+
+
+def check_blanks_keep_places(name: str, network: PreTrainedModel) -> None:
+    """Refuse a model that leaves blanks out when it counts the places of its tokens.
+
+    Raises:
+        RecipeError: it is one of RoBERTa's kin.
+    """
+    if any(hasattr(part, "create_position_ids_from_input_ids") for part in network.modules()):
+        raise RecipeError(
+            f"models.{name}.distillation.mask_inputs: {network.config.model_type} counts places"
+            " without the blanks, which would move all that follows: set it to 0, or take another"
+            " architecture"
+        )
 
 
 def masked_inputs(batch: Batch, share: float, *, seed: int, step: int) -> Tensor:

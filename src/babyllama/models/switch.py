@@ -56,13 +56,13 @@ class SwitchConfig(GPT2Config):
 
 
 def capacity(factor: float, tokens: int, experts: int) -> int:
-    """Tokens that an expert takes of so many (equation 3 of the paper), rounded up.
+    """Tokens that an expert takes of so many (equation 3 of the paper), rounded up: at least one.
 
     >>> capacity(1.25, 10, 4), capacity(1.1, 100, 10), capacity(8.0, 10, 4)
     (4, 11, 10)
     """
     # 1.1 x 100 / 10 is a little more than 11 in floating point.
-    return min(tokens, math.ceil(round(factor * tokens / experts, 6)))
+    return min(tokens, max(1, math.ceil(round(factor * tokens / experts, 6))))
 
 
 def load_balancing(probabilities: Tensor, chosen: Tensor) -> Tensor:

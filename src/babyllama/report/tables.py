@@ -231,7 +231,7 @@ def ledger(results: Results, colours: Colours = NO_COLOURS) -> Table:
     """Tabulate what every trained model was shown and what it cost, its teachers apart."""
     columns: list[Column] = [
         ("architecture", lambda model: _training(model).architecture or NOTHING),
-        ("epochs", lambda model: decimals(_training(model).epochs, 0)),
+        ("epochs", lambda model: _written(_training(model).epochs, "{:.3g}".format)),
         ("steps", lambda model: count(_training(model).steps)),
         ("words seen", lambda model: count(_training(model).words_seen)),
         ("teachers' words", lambda model: count(_training(model).teacher_words_seen)),

@@ -120,8 +120,7 @@ class ChunkOrder:
         """The numbers of the chunks of an epoch, in the order in which they are seen."""
         return shuffled(self.seed, epoch, self.chunks)
 
-    @property
-    def phases(self) -> list[dict[str, Any]]:
+    def phases(self, total_steps: int) -> list[dict[str, Any]]:  # noqa: ARG002 (for what has some)
         """What is seen in turn, where not all of the text is seen from the first step on."""
         return []
 

@@ -11,6 +11,7 @@ of them: nothing of a bucket is seen before its phase, and the last phase has ev
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,17 @@ class Curriculum(ChunkOrder):
             for phase in range(len(self.buckets))
         )
 
-    @property
-    def phases(self) -> list[dict[str, Any]]:
-        """What each phase adds, and its steps."""
+    def phases(self, total_steps: int) -> list[dict[str, Any]]:
+        """What each phase adds, and its steps of so many: those that begin, the last to the end."""
         steps = [self.epochs * (chunks // self.batch_size) for chunks in self.phase_chunks]
-        found = zip(self.buckets, self.phase_chunks, steps, strict=True)
-        return [{"adds": [*b], "chunks": c, "steps": s} for b, c, s in found]
+        begins = [0, *accumulate(steps[:-1])]
+        ends = [*begins[1:], total_steps]
+        found = zip(self.buckets, self.phase_chunks, begins, ends, strict=True)
+        return [
+            {"adds": [*bucket], "chunks": chunks, "steps": min(end, total_steps) - begin}
+            for bucket, chunks, begin, end in found
+            if begin < total_steps
+        ]
 
     def total_steps(self, epochs: int) -> int:
         """Steps of all phases, of so many epochs each."""

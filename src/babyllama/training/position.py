@@ -49,11 +49,8 @@ def resumed(found: Position, fresh: Position, job: Job, *, ran_out: bool) -> Pos
 
 
 def epochs_of(job: Job) -> float:
-    """Times through the training split, a part of one where `training.steps` ends it there."""
-    if not job.settings.steps:
-        return job.settings.epochs
-    epoch, within = job.order.place(job.total_steps)
-    return epoch + within / job.order.steps_per_epoch
+    """Times through the training split, as if all of it were seen in turn, as it mostly is."""
+    return job.total_steps / job.order.steps_per_epoch
 
 
 def summary(job: Job, position: Position, validation: dict[str, float]) -> dict[str, Any]:
@@ -66,7 +63,7 @@ def summary(job: Job, position: Position, validation: dict[str, float]) -> dict[
         "teachers": [*job.signal.names] if job.signal else [],
         "steps": job.total_steps,
         "epochs": epochs_of(job),
-        "phases": job.order.phases,
+        "phases": job.order.phases(job.total_steps),
         "batch_size": settings.batch_size,
         "micro_batch": position.micro_batch,
         "kernel": position.kernel,

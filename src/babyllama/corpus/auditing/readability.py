@@ -201,7 +201,8 @@ def buckets(table: Iterable[Readability], n: int = 5) -> list[list[str]]:
     ranks = mean_ranks(table)
     if not 1 <= n <= len(ranks):
         raise RecipeError(
-            f"{n} buckets cannot be made of {len(ranks)} sources: expected 1 to {len(ranks)}"
+            f"training.curriculum.buckets: {n} buckets cannot be made of {len(ranks)} sources:"
+            f" expected 1 to {len(ranks)}"
         )
     order = sorted(ranks, key=lambda source: (ranks[source], source))
     size, more = divmod(len(order), n)
