@@ -1,5 +1,6 @@
 """The commands: what they print, what they write, and how they end."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -140,7 +141,8 @@ def test_the_real_command_finds_a_finished_run_up_to_date(finished: Path, data: 
     command = real("run", data / "tiny.yaml", "--run-dir", "runs/first", cwd=finished)
     assert command.returncode == 0, command.stderr
     assert "made " not in command.stderr
-    assert command.stderr.count("up to date ") == 13
+    stages = json.loads((finished / "runs/first/stages.json").read_text("utf-8"))
+    assert command.stderr.count("up to date ") == len(stages) > 10
     assert time.monotonic() - begun < 60
 
 

@@ -45,6 +45,11 @@ MODELS: dict[str, Any] = {
 MODELS["pupil"]["training"] = {"ema": 0.9}
 
 
+WIDTH = LLAMA["width"]
+NOT_OF_KEYS = [*range(WIDTH), *range(2 * WIDTH, 3 * WIDTH)]
+"""Of the joint bias of queries, keys and values."""
+
+
 def of(folder: Path, models: dict[str, Any] = MODELS) -> Recipe:
     return resolve(recipe(folder, models=models, training={**TRAINING, "batch_size": 16}))
 
@@ -300,7 +305,11 @@ def test_two_processes_leave_what_one_does(finished_run: Path) -> None:
     command = ("run", write_recipe(folder / "two.yaml", raw), "--run-dir", "other/two")
     with started_together(folder, *command) as processes:
         assert [process.finish().code for process in processes] == [0, 0], processes[0].err
-    for place in ("mean", "early", "late", "control-mean"):
+    # The snapshots are of a training in bf16, which rounds the parts of two processes apart.
+    for place, bound in (("mean", 1e-5), ("control-mean", 1e-5), ("early", 1e-3), ("late", 1e-3)):
         ours, theirs = weights(folder / "other" / "two", place), weights(finished_run, place)
         for name in ours:
-            torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-4)
+            # No softmax sees the keys' bias: its gradient is rounding, which Adam enlarges.
+            seen = NOT_OF_KEYS if name.endswith("c_attn.bias") else slice(None)
+            apart = (ours[name] - theirs[name])[seen].abs().max()
+            assert apart < bound, (place, name)
