@@ -204,6 +204,42 @@ def test_an_end_of_the_weight_without_a_schedule_is_told() -> None:
     resolve_models(a={"architecture": LLAMA}, s=taught)  # the teachers have a say in the end
 
 
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        (
+            {"curriculum": {"buckets": 0}},
+            "models.a.training.curriculum.buckets: Input should be greater than 0, not 0",
+        ),
+        (
+            {"weight_decay": {"by_ratio": -1}},
+            "models.a.training.weight_decay.by_ratio: Input should be greater than 0, not -1",
+        ),
+        (
+            {"weight_decay": "much"},
+            "models.a.training.weight_decay: Input should be a valid number",
+        ),
+        (
+            {"curriculum": {"buckets": [[]]}},
+            "models.a.training.curriculum.buckets.0: List should have at least 1 item",
+        ),
+    ],
+)
+def test_of_a_key_that_takes_several_kinds_the_one_that_was_meant_is_explained(
+    training: dict[str, Any], message: str
+) -> None:
+    told = refusal_of(tiny(models={"a": {"architecture": LLAMA, "training": training}}))
+    assert told.startswith(message)
+    assert "; " not in told or "much" in told
+
+
+def test_what_weights_a_start_takes_is_told() -> None:
+    start = {"start": {"model": "a", "weights": "cycle-0"}}
+    told = refusal_of(tiny(models={"a": {"architecture": LLAMA}, "b": start}))
+    expected = "models.b.start.weights: expected last, ema or cycle-1 and so on, not 'cycle-0'"
+    assert told == expected
+
+
 def test_distillation_without_teachers_is_refused() -> None:
     models = {"a": {"architecture": LLAMA, "distillation": {"temperature": 1}}}
     assert "models.a: distillation has no effect without teachers" in refusal_of(

@@ -34,6 +34,12 @@ def _compiles(expression: str) -> str:
 Expression = Annotated[str, AfterValidator(_compiles)]
 
 
+def _is_of_a_training(weights: str) -> str:
+    if not re.fullmatch(r"last|ema|cycle-[1-9][0-9]*", weights):
+        raise ValueError(f"expected last, ema or cycle-1 and so on, not {weights!r}")
+    return weights
+
+
 class OwnCleaner(Section):
     """A cleaner of one's own, of regular expressions that go line by line (see docs/corpus.md)."""
 
@@ -124,7 +130,7 @@ class Start(Section):
 
     model: Name
     """Its name."""
-    weights: Annotated[str, Field(pattern=r"^(last|ema|cycle-[1-9][0-9]*)$")] = "last"
+    weights: Annotated[str, AfterValidator(_is_of_a_training)] = "last"
     """`last`: the model as it is; `ema`: the average of its weights; `cycle-1`: as it was then."""
 
 

@@ -130,13 +130,31 @@ def _validate(section: type[M], raw: Any, where: tuple[str, ...]) -> M:
     try:
         return section.model_validate(raw)
     except ValidationError as error:
-        faults = "; ".join(_explain(section, e, where) for e in error.errors())
+        faults = [(tuple(keys_of(section, map(str, e["loc"]))), e) for e in error.errors()]
+        told = (
+            _explain(section, loc, e, where) for loc, e in faults if not _is_other(loc, e, faults)
+        )
         # A key may hold anything, line ends included.
-        raise RecipeError(" ".join(faults.split())) from None
+        raise RecipeError(" ".join("; ".join(told).split())) from None
 
 
-def _explain(section: type[BaseModel], error: Any, where: tuple[str, ...]) -> str:
-    loc = keys_of(section, map(str, error["loc"]))
+Fault = tuple[tuple[str, ...], Any]
+"""A key of a section, and what pydantic says of it."""
+
+
+def _is_other(loc: tuple[str, ...], error: Any, faults: Sequence[Fault]) -> bool:
+    """Whether a value of another kind was meant, of which something else is wrong."""
+    meant = [other for place, other in faults if place[: len(loc)] == loc]
+    return _is_kind(error) and not all(map(_is_kind, meant))
+
+
+def _is_kind(error: Any) -> bool:
+    return str(error["type"]).endswith(("_type", "_parsing"))
+
+
+def _explain(
+    section: type[BaseModel], loc: tuple[str, ...], error: Any, where: tuple[str, ...]
+) -> str:
     key = ".".join([*where, *loc]) or "recipe"
     if error["type"] == "extra_forbidden":
         inner = section_of(under(section, loc[:-1]))

@@ -177,8 +177,11 @@ def _warn_ignored(kind: str, name: str) -> None:
     warnings.warn(message, IgnoredSettingWarning, stacklevel=2)
 
 
-def _short(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+def _short(error: BaseException) -> str:
+    """What was wrong in the first place: transformers wraps what a check of its own finds."""
+    first = error.__cause__ or error
+    told = f"{first}" if isinstance(first, ValueError) else f"{type(first).__name__}: {first}"
+    return " ".join(told.split())[:300]
 
 
 def from_config(config: Any) -> PreTrainedModel:
