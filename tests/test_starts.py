@@ -31,7 +31,7 @@ GAP = {"ascent": True, "steps": 3, "batch_size": 1, "schedule": "constant", "war
 MODELS: dict[str, Any] = {
     "pupil": {"architecture": LLAMA, "teachers": ["early", "late", "whole"]},
     "mean": {"start": {"model": "pupil", "weights": "ema"}},
-    "worse": {"start": {"model": "pupil"}, "training": GAP},
+    "worse": {"start": {"model": "pupil"}, "training": GAP, "healthy": {"cross_entropy": [0, 1]}},
     "early": {"start": {"model": "run", "weights": "cycle-1"}},
     "late": {"start": {"model": "run", "weights": "cycle-2"}},
     "whole": {"start": {"model": "run"}},
@@ -65,6 +65,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw = recipe(folder, models=MODELS, training={**TRAINING, "batch_size": 16})
     command = babyllama(folder, "run", write_recipe(folder / "r.yaml", raw), "--run-dir", "runs/a")
     assert command.code == 0, command.err
+    (folder / "told").write_text(command.err, "utf-8")
     return folder / "runs" / "a"
 
 
@@ -98,6 +99,13 @@ def test_with_training_a_model_goes_on_from_them(finished_run: Path) -> None:
     assert 0 < moved < 1.1 * GAP["steps"] * TRAINING["learning_rate"]
     losses = [facts(finished_run, n)["validation"]["cross_entropy"] for n in ("pupil", "worse")]
     assert losses[1] > losses[0]
+
+
+def test_a_range_of_an_ascent_is_held_against_its_losses(finished_run: Path) -> None:
+    told = (finished_run.parent.parent / "told").read_text("utf-8")
+    assert told.count("OUTSIDE the healthy 0 to 1") == 1
+    # Of the others only the student, which has a loss of two parts, is told of.
+    assert told.count("last epoch:") == 2
 
 
 def test_every_entry_is_validated_as_what_it_is(finished_run: Path) -> None:
