@@ -4,8 +4,12 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# A machine with other work on it stalls now and then; what hangs has a time of its own.
+hypothesis.settings.register_profile("babyllama", deadline=None)
+hypothesis.settings.load_profile("babyllama")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models, and two test processes on two cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -195,6 +195,12 @@ def test_settings_that_another_one_leaves_idle_are_told(
         resolve_models(a={"architecture": LLAMA, "training": settings})
 
 
+def test_a_seed_of_what_is_not_trained_is_told() -> None:
+    shown = {"start": {"model": "a"}, "seed": 3}
+    with pytest.warns(IgnoredSettingWarning, match=r"models.b.seed has no effect: it is not"):
+        resolve_models(a={"architecture": LLAMA, "seed": 3}, b=shown)
+
+
 def test_an_end_of_the_weight_without_a_schedule_is_told() -> None:
     taught = {"architecture": LLAMA, "teachers": ["a"], "distillation": {"ce_weight_end": 0.5}}
     key = r"models.s.distillation.ce_weight_end has no effect: its ce_weight_schedule is constant"

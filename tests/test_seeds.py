@@ -1,13 +1,12 @@
 """Random numbers depend on (seed, stream, indices) and on nothing else."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from babyllama.seeds import derive, generator
 
 
-@settings(deadline=None)
 @given(st.integers(), st.text(st.characters(exclude_categories=["Cs"])), st.integers())
 def test_a_derived_seed_fits_a_signed_64_bit_integer(seed: int, stream: str, index: int) -> None:
     assert 0 <= derive(seed, stream, index) < 1 << 63

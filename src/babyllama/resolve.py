@@ -224,6 +224,8 @@ def _warn_of_idle_teachers(name: str, model: Model) -> None:
 
 
 def _warn_of_idle_training(name: str, model: Model) -> None:
+    if model.seed is not None and not model.training:
+        _warn(f"models.{name}.seed has", "it is not trained")
     training, key = model.training or Training(), f"models.{name}.training"
     if training.schedule == "constant" and training.final_learning_rate:
         _warn(f"{key}.final_learning_rate has", "its schedule is constant")

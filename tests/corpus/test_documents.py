@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from babyllama.corpus.cleaners.cleaning import CLEANERS
@@ -99,7 +99,6 @@ def test_a_line_of_signs_does_not_stall() -> None:
         st.sampled_from(["= = = A = = =", "= B =", "==", "= = C = =", "text", "", " "]), max_size=12
     )
 )
-@settings(deadline=None)
 def test_articles_hold_every_line_in_order(lines: list[str]) -> None:
     raw = "".join(line + "\n" for line in lines)
     documents = split_documents("wikipedia", raw)
@@ -156,7 +155,6 @@ def test_a_book_that_begins_before_the_file_is_kept_up_to_its_end_mark(size: int
     st.lists(st.sampled_from(["Once.", "", "*** START ***", "THE END", "* * *"]), max_size=9),
     st.sampled_from([1, 2, 0]),
 )
-@settings(deadline=None)
 def test_a_book_without_licence_marks_loses_nothing(lines: list[str], size: int) -> None:
     raw = "".join(line + "\n" for line in lines)
     assert "".join(split_documents("gutenberg", raw, size)).split() == raw.split()

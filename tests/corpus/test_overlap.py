@@ -176,7 +176,7 @@ def runs_by_hand(lines: list[str]) -> set[tuple[str, ...]]:
     return {tuple(words[at : at + N]) for at in range(len(words) - N + 1)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cut_documents, cut_documents)
 def test_lines_are_flagged_as_by_hand_and_nothing_is_left_after_dropping(
     train: list[tuple[list[str], int]], dev: list[tuple[list[str], int]]
@@ -194,7 +194,7 @@ def test_lines_are_flagged_as_by_hand_and_nothing_is_left_after_dropping(
     assert not any(flag for _, found in flag_lines(left, reference) for flag in found)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cut_documents, cut_documents)
 def test_what_is_found_of_dev_is_what_is_found_by_hand(
     train: list[tuple[list[str], int]], dev: list[tuple[list[str], int]]

@@ -40,7 +40,7 @@ def test_so_many_words_are_drawn_to_the_nearest_line(words: int) -> None:
     assert sum(counts(sides(PIECES, words)[True])) == pytest.approx(words, abs=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows=rows_of_text, words=st.integers(0, 40), seed=st.integers(0, 2**32))
 def test_both_sides_are_the_text_in_order(rows: list[Row], words: int, seed: int) -> None:
     found = sides([(f"{n}{text}", starts) for n, (text, starts) in enumerate(rows)], words, seed)

@@ -18,7 +18,7 @@ POOLS = get_args(Pool)
 REDUCTIONS = get_args(Reduction)
 DIVERGENCES = get_args(Divergence)
 KINDS = [*product(POOLS, REDUCTIONS)]
-LAW = settings(max_examples=50, deadline=None)
+LAW = settings(max_examples=50)
 TEMPERATURES = st.floats(0.5, 4)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from babyllama.errors import CorruptDataError, RecipeError
@@ -252,7 +252,6 @@ def test_a_tie_that_counts_half_adds_no_spread_of_its_own() -> None:
     assert mixed["standard_error"] == pytest.approx(math.sqrt((0.25 + 0.25) / 4 / 4))
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("+-=", min_size=1, max_size=9), min_size=1, max_size=5))
 def test_every_pair_counts_in_the_paradigm_that_it_is_in(outcomes: list[str]) -> None:
     suite, scores = suite_of(*((str(i), "f", marks) for i, marks in enumerate(outcomes)))

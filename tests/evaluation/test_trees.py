@@ -41,7 +41,7 @@ def predictions(parts: Iterable[Part]) -> dict[Row, list[tuple[Row, int]]]:
 @pytest.mark.parametrize("layout", [as_trees, by_length])
 @pytest.mark.parametrize("tokens", [1, 400])
 @given(rows=rows_of_few_tokens)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_token_is_predicted_from_those_before_it_in_its_row(
     layout: Callable[[Sequence[Row], int], Iterable[Part]], tokens: int, rows: list[Row]
 ) -> None:
@@ -53,7 +53,7 @@ def test_every_token_is_predicted_from_those_before_it_in_its_row(
 
 
 @given(rows=rows_of_few_tokens)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_in_one_tree_a_beginning_is_read_once_and_a_prediction_made_once(rows: list[Row]) -> None:
     parts = list(as_trees(rows, 1 << 20))
     assert len(parts) == (1 if rows else 0)

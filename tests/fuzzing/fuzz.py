@@ -18,7 +18,6 @@ INPUTS = int(os.environ.get("FUZZ_INPUTS", "12"))
 fuzzed = settings(
     max_examples=INPUTS,
     derandomize=INPUTS == 12,
-    deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from babyllama.errors import RecipeError
@@ -41,7 +41,6 @@ def epoch_rows(chunks: ChunkOrder, epoch: int) -> list[list[int]]:
     return [row for step in steps for row in chunks.batch(epoch, step).input_ids.tolist()]
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 9), epoch=st.integers(0, 5), step=st.integers(0, 5), shift=st.booleans())
 def test_a_batch_depends_on_seed_epoch_and_step_alone(
     seed: int, epoch: int, step: int, shift: bool
@@ -108,7 +107,6 @@ def test_random_offsets_shift_the_grid_by_less_than_a_chunk() -> None:
     assert offsets == set(range(LENGTH))
 
 
-@settings(deadline=None)
 @given(tokens=st.integers(2 * LENGTH - 1, 60), epoch=st.integers(0, 20))
 def test_random_offsets_leave_every_epoch_with_as_many_whole_chunks(
     tokens: int, epoch: int
@@ -134,7 +132,6 @@ def test_ids_of_either_width_keep_their_value(dtype: Any) -> None:
     assert batch.input_ids.tolist() == [[3, 4], [1, top]]
 
 
-@settings(deadline=None)
 @given(rows=st.integers(1, 9), size=st.integers(1, 10))
 def test_micro_batches_hold_the_rows_of_the_batch_in_order(rows: int, size: int) -> None:
     batch = batch_of(rows)
@@ -147,7 +144,6 @@ def test_micro_batches_hold_the_rows_of_the_batch_in_order(rows: int, size: int)
     assert 1 <= len(parts[-1].labels) <= size
 
 
-@settings(deadline=None)
 @given(rows=st.integers(1, 9), size=st.integers(1, 10))
 def test_counts_of_micro_batches_add_up_to_those_of_the_step(rows: int, size: int) -> None:
     batch = batch_of(rows)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from babyllama.errors import RecipeError
@@ -67,7 +67,6 @@ def test_the_order_is_new_in_every_epoch_and_another_with_every_seed() -> None:
     assert len({str(seen[epoch]) for seen in orders for epoch in range(3, 9)}) == 12
 
 
-@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 37), min_size=1, max_size=6),
     drawn=st.lists(st.integers(0, 3), min_size=6, max_size=6),

@@ -92,7 +92,7 @@ def test_without_separators_the_ids_are_those_of_the_text_alone(
     assert START not in split.ids
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     sources=st.dictionaries(
         st.from_regex(r"[aA][aA_.é1-]{0,3}", fullmatch=True), st.lists(LINE, min_size=1), min_size=1
@@ -156,7 +156,6 @@ def test_the_ids_stay_on_disk(tmp_path: Path, tokenizer: Any) -> None:
     assert not ids.flags.writeable
 
 
-@settings(deadline=None)
 @given(lines=st.lists(LINE, min_size=1, max_size=8), data=st.data())
 def test_cutting_a_document_into_pieces_does_not_change_its_ids(
     tokenizer: Any, lines: list[str], data: st.DataObject

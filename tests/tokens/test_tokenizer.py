@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.normalizers import NFKC
@@ -49,7 +49,6 @@ def write_corpus(folder: Path, **splits: str) -> Path:
     return folder
 
 
-@settings(deadline=None)
 @given(text=TEXTS)
 def test_plain_transformers_gives_the_ids_of_the_tokenizer_that_was_saved(
     trained: Tokenizer, tokenizer_folder: Path, text: str
@@ -59,26 +58,22 @@ def test_plain_transformers_gives_the_ids_of_the_tokenizer_that_was_saved(
     assert loaded.encode(text, add_special_tokens=False) == trained.encode(text).ids
 
 
-@settings(deadline=None)
 @given(text=TEXTS)
 def test_decoding_gives_back_the_text_after_nfkc(tokenizer: Any, text: str) -> None:
     assert tokenizer.decode(plain_ids(tokenizer, text)) == nfkc(text)
 
 
-@settings(deadline=None)
 @given(text=TEXTS)
 def test_no_id_lies_outside_the_vocabulary(tokenizer: Any, text: str) -> None:
     assert all(0 <= i < len(tokenizer) == 320 for i in plain_ids(tokenizer, text))
 
 
-@settings(deadline=None)
 @given(text=TEXTS)
 def test_text_never_becomes_a_special_token(tokenizer: Any, text: str) -> None:
     special = set(tokenizer.convert_tokens_to_ids(list(SPECIAL)))
     assert not special & set(plain_ids(tokenizer, text))
 
 
-@settings(deadline=None)
 @given(text=TEXTS)
 def test_token_bytes_add_up_to_the_bytes_of_the_text(tokenizer: Any, text: str) -> None:
     sizes = token_bytes(tokenizer)

@@ -19,7 +19,7 @@ from babyllama.training.optimizers import (
 from tiny_jobs import new_job, new_model, run
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 30), st.integers(1, 60), st.floats(1e-6, 1))
 def test_the_cosine_is_that_of_transformers(warmup: int, total: int, peak: float) -> None:
     ours = Training(learning_rate=peak, warmup_steps=warmup)

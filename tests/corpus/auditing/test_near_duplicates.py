@@ -98,7 +98,7 @@ def test_nothing_is_near_in_nothing() -> None:
     assert listed([piece("a", ["short"])]) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 250), max_size=40), st.integers(0, 5))
 def test_passages_are_whole_lines_without_gaps_and_of_bounded_length(
     lengths: list[int], seed: int

@@ -28,7 +28,7 @@ def test_an_empty_text_has_no_words() -> None:
     assert growth() == Growth(words=0, distinct=0, hapaxes=0, curve=((0, 0),))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 1_500), min_size=1, max_size=5))
 def test_the_cuts_of_a_text_do_not_matter(sizes: list[int]) -> None:
     words = [f"w{(number * number) % 997}" for number in range(sum(sizes))]

@@ -56,4 +56,4 @@ awkward_text = (
     | matches
     | st.text(max_size=60)
 )
-law = settings(max_examples=100, deadline=None)
+law = settings(max_examples=100)

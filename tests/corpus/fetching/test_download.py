@@ -307,7 +307,7 @@ def test_a_digest_is_sha256_md5_or_that_of_a_git_blob(tmp_path: Path) -> None:
             verify(file, Remote(url="", digest=digest[:-1] + "0"), "a")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(
     cuts=st.lists(st.integers(0, len(BODY)), max_size=4),
     ranges=st.booleans(),

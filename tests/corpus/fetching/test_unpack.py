@@ -219,7 +219,7 @@ def test_a_page_is_no_archive(tmp_path: Path) -> None:
     assert "expected a whole zip or tar.gz" in refused(tmp_path / "a.zip", tmp_path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data(), make=st.sampled_from([make_zip, make_tar]))
 def test_a_flipped_byte_is_told_or_does_no_harm(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, make: Maker

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from babyllama.distillation.caching import grid as grids
@@ -18,7 +18,6 @@ def test_rows_go_grid_after_grid() -> None:
     assert (GRID.rows_in("train"), GRID.rows_in("dev"), GRID.tokens) == (8, 3, 55)
 
 
-@settings(deadline=None)
 @given(
     length=st.integers(2, 9),
     chunks=st.integers(1, 30),

@@ -142,7 +142,7 @@ def test_determiners_are_half_singular_and_half_plural(folder, name):
     assert good["this"] + good["that"] == good["these"] + good["those"] == 100
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), paradigm=st.sampled_from(PARADIGMS))
 def test_an_item_uses_the_same_words_rightly_and_wrongly(seed, paradigm):
     phrases = Phrases(load_lexicon(), COUNTS, random.Random(seed))  # noqa: S311
@@ -290,7 +290,7 @@ def test_words_are_lower_cased_and_keep_inner_apostrophes():
     ]  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=30), max_size=5))
 def test_counts_of_texts_add_up(texts):
     counts = count_words(iter(texts))
