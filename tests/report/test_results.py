@@ -19,6 +19,17 @@ def test_models_come_in_the_order_control_distilled_teachers_ensemble(run: Path)
     ]
 
 
+def test_ensembles_come_in_the_order_of_the_recipe(run: Path) -> None:
+    for name in ("six", "four", "two"):
+        shutil.copytree(run / "scores/ensemble", run / "scores" / f"ensemble-{name}")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(
+        recipe.read_text("utf-8") + "ensembles: {two: {}, four: {}, not: {}, six: {}}\n"
+    )
+    found = [model.name for model in read_results(run).models if model.role == "ensemble"]
+    assert found == ["ensemble-two", "ensemble-four", "ensemble-six", "ensemble"]
+
+
 def test_the_ensembles_of_many_students_are_ensembles(run: Path) -> None:
     for student in ("one", "two"):
         shutil.copytree(run / "scores/ensemble", run / "scores" / f"ensemble-{student}")

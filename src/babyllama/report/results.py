@@ -6,7 +6,7 @@ should be is an error.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from babyllama.errors import BabyllamaError, CorruptDataError
 from babyllama.evaluation.comparing.answers import Answers, read_answers
 from babyllama.report.counts import Fertility, RuleEffect, SourceCounts, TokenCounts
 from babyllama.report.records import LOSSES, Pooled, Training, Validation
-from babyllama.report.roles import ROLES, Role, roles
+from babyllama.report.roles import ENSEMBLE, ROLES, Role, roles
 
 Part = TypeVar("Part")
 
@@ -183,7 +183,7 @@ def read_results(run: Path) -> Results:
         )
     recipe = run / "recipe.yaml"
     text = recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else None
-    models = _models(run, _recipe_models(recipe, text))
+    models = _models(run, *(_section(recipe, text, key) for key in ("models", "ensembles")))
     return Results(
         run=run.resolve().name,
         recipe=text,
@@ -197,7 +197,9 @@ def read_results(run: Path) -> Results:
     )
 
 
-def _models(run: Path, recipe: Mapping[str, Mapping[str, Any]]) -> tuple[Model, ...]:
+def _models(
+    run: Path, recipe: Mapping[str, Mapping[str, Any]], ensembles: Iterable[str]
+) -> tuple[Model, ...]:
     """Every model that the recipe, the models folder or the scores folder knows of.
 
     Only folders that are listed are opened: the name of an outside teacher may be a path.
@@ -210,7 +212,9 @@ def _models(run: Path, recipe: Mapping[str, Mapping[str, Any]]) -> tuple[Model, 
     }
     starts = {name: start for name, entry in recipe.items() if (start := _start(entry))}
     taught = dict.fromkeys(teacher for names in teachers.values() for teacher in names)
-    known = [*dict.fromkeys((*recipe, *trained, *taught, *scored, *pooled))]
+    made = {**scored, **pooled}
+    named = [name for each in ensembles if (name := f"{ENSEMBLE}-{each}") in made]
+    known = [*dict.fromkeys((*recipe, *trained, *taught, *named, *made))]
     parts = roles(known, teachers, {name: origin for name, (origin, _) in starts.items()})
     models = [
         Model(
@@ -235,16 +239,16 @@ def _folders(parent: Path) -> dict[str, Path]:
     return {path.name: path for path in found if path.is_dir() and path.name[0] != "."}
 
 
-def _recipe_models(path: Path, text: str | None) -> dict[str, dict[str, Any]]:
-    """What a recipe has under `models:`, as far as it has the form of a recipe."""
+def _section(path: Path, text: str | None, key: str) -> dict[str, dict[str, Any]]:
+    """What a recipe has under `models:` or the like, as far as it has the form of a recipe."""
     try:
         recipe = yaml.safe_load(text or "")
     except yaml.YAMLError as error:
         raise _corrupt(path, "a YAML recipe", " ".join(str(error).split())) from None
-    models = recipe.get("models") if isinstance(recipe, dict) else None
-    if not isinstance(models, dict):
+    found = recipe.get(key) if isinstance(recipe, dict) else None
+    if not isinstance(found, dict):
         return {}
-    return {str(n): entry if isinstance(entry, dict) else {} for n, entry in models.items()}
+    return {str(n): entry if isinstance(entry, dict) else {} for n, entry in found.items()}
 
 
 def _teachers(entry: Mapping[str, Any]) -> tuple[str, ...]:
