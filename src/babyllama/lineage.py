@@ -83,6 +83,15 @@ def origin_of(models: Mapping[str, Model], name: str) -> str:
     return (trained or line)[-1]
 
 
+def precision_of(models: Mapping[str, Model], *names: str) -> str:
+    """The `training.precision` behind the weights of the first of these not from outside.
+
+    `auto` if all are.
+    """
+    trainings = (models[origin_of(models, name)].training for name in names)
+    return next((training.precision for training in trainings if training), "auto")
+
+
 def active_teachers(model: Model) -> list[str]:
     """The teachers that change the result: none where cross-entropy has all the weight always."""
     if model.distillation and model.distillation.cross_entropy_alone:

@@ -16,7 +16,7 @@ from babyllama.distillation.pooling import Predictions, joined, pool_loss, predi
 from babyllama.distillation.teachers import Teachers
 from babyllama.distillation.weighting import choose, learned_weights, shares
 from babyllama.errors import CorruptDataError, RecipeError
-from babyllama.lineage import origin_of, pool_weights
+from babyllama.lineage import pool_weights, precision_of
 from babyllama.models.kinds import kind_of_model
 from babyllama.recipe import Recipe
 from babyllama.recipe_distillation import Distillation
@@ -145,9 +145,7 @@ def make_ensemble(
     bytes_of_token = torch.tensor(token_bytes(load_tokenizer(tokenizer)))
     rows = np.vstack([weights, np.eye(len(weights))])
     nats, text_bytes, predicted = np.zeros(len(rows)), 0, 0
-    precisions = (recipe.models[origin_of(recipe.models, each)].training for each in members)
-    precision = next((training.precision for training in precisions if training), "auto")
-    with torch.no_grad(), _autocast(recipe, precision):
+    with torch.no_grad(), _autocast(recipe, precision_of(recipe.models, *members)):
         for batch in validation_text(recipe, tokens):
             heard = _hear(ensemble, batch, recipe)
             loss = pool_loss(heard, distillation.pool)

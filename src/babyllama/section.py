@@ -36,10 +36,11 @@ class Section(BaseModel):
 def _silent(section: Section) -> dict[str, Any]:
     """Fields without effect, in the form that pydantic's `exclude` takes."""
     found: dict[str, Any] = {}
+    idle = section.idle()
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         marked = WithoutEffect in field.metadata or _is_silent_at(value, field.metadata)
-        if marked or name in section.idle():
+        if marked or name in idle:
             found[name] = True
         elif isinstance(value, Section):
             found[name] = _silent(value)

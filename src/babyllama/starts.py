@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from babyllama.devices import pick_device, resolve_precision
-from babyllama.lineage import origin_of
+from babyllama.lineage import precision_of
 from babyllama.models.folders import load_model, model_kind, weights_folder
 from babyllama.recipe import Recipe
 from babyllama.training.ledger import Ledger, Record, identity, read_record
@@ -54,8 +54,7 @@ def shown(
 
     It is validated as its origin was: an average has no other validation.
     """
-    training = recipe.models[origin_of(recipe.models, name)].training
-    precision = training.precision if training else "auto"
+    precision = precision_of(recipe.models, name)
     if _conditions(recipe, precision).plain_attention:  # as in training
         network.set_attn_implementation("eager")
     start = origin.record()

@@ -48,11 +48,6 @@ def resumed(found: Position, fresh: Position, job: Job, *, ran_out: bool) -> Pos
     return replace(found, micro_batch=micro_batch, kernel=kernel, layers=layers)
 
 
-def epochs_of(job: Job) -> float:
-    """Times through the training split, as if all of it were seen in turn, as it mostly is."""
-    return job.total_steps / job.order.steps_per_epoch
-
-
 def summary(job: Job, position: Position, validation: dict[str, float]) -> dict[str, Any]:
     """What `training.json` says of a training that is done, by the numbers of its kept weights."""
     settings, totals = job.settings, job.ledger.totals(job.total_steps, job.passes(job.total_steps))
@@ -62,7 +57,8 @@ def summary(job: Job, position: Position, validation: dict[str, float]) -> dict[
         "parameters": sum(p.numel() for p in job.model.parameters()),
         "teachers": [*job.signal.names] if job.signal else [],
         "steps": job.total_steps,
-        "epochs": epochs_of(job),
+        # Of a curriculum too: times through the text that its tokens come to.
+        "epochs": job.total_steps / job.order.steps_per_epoch,
         "phases": job.order.phases(job.total_steps),
         "batch_size": settings.batch_size,
         "micro_batch": position.micro_batch,
