@@ -150,9 +150,7 @@ def make_signal(
     ensemble = Teachers({teacher: load_model(teachers[teacher]) for teacher in shares}).to(device)
     length = recipe.tokens.chunk_length
     conditions = Conditions(positions=length, precision=precision, device=device, teachers=0)
-    if conditions.plain_attention:  # as where they are run in every step
-        for teacher in ensemble.models.values():
-            teacher.set_attn_implementation("eager")
+    conditions.set_attention(ensemble.models.values())  # as where they are run in every step
     low_rank = model.distillation.signal == "low-rank"
     request = Request(
         kind=cast(Kind, model.distillation.signal),

@@ -55,8 +55,7 @@ def shown(
     It is validated as its origin was: an average has no other validation.
     """
     precision = precision_of(recipe.models, name)
-    if _conditions(recipe, precision).plain_attention:  # as in training
-        network.set_attn_implementation("eager")
+    _conditions(recipe, precision).set_attention([network])  # as in training
     start = origin.record()
     return {
         "model": name,

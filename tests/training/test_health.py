@@ -67,6 +67,11 @@ def test_a_value_that_is_not_finite_is_refused_in_one_line(name: str, value: flo
     assert caught.value.exit_code == 3
 
 
+def test_of_an_ascent_fewer_steps_are_advised() -> None:
+    with pytest.raises(DivergedError, match=r"learning_rate or take fewer steps, then run again"):
+        check_finite({"loss": math.inf}, model="gap", step=12, ascent=True)
+
+
 def test_finite_values_pass() -> None:
     check_finite({"loss": 0.0, "gradient norm": 1e300}, model="student", step=1)
 

@@ -110,9 +110,16 @@ def seconds_of(text: str) -> float:
 
 
 def check_finite(
-    values: Mapping[str, float], *, model: str, step: int, where: Callable[[], str] = str
+    values: Mapping[str, float],
+    *,
+    model: str,
+    step: int,
+    ascent: bool = False,
+    where: Callable[[], str] = str,
 ) -> None:
     """Refuse to go on from named values that are not finite; `where` names the batch.
+
+    An `ascent` diverges sooner or later, so it is to be shorter.
 
     Raises:
         DivergedError: one of them is NaN or infinite.
@@ -120,9 +127,10 @@ def check_finite(
     if all(map(math.isfinite, values.values())):
         return
     found = ", ".join(f"{name} {value}" for name, value in values.items())
+    other = "take fewer steps" if ascent else "lengthen warmup_steps"
     raise DivergedError(
         f"{model} diverged at step {step}{where()}: {found}; lower"
-        f" models.{model}.training.learning_rate or lengthen warmup_steps, then run again"
+        f" models.{model}.training.learning_rate or {other}, then run again"
     )
 
 

@@ -1,6 +1,7 @@
 """What a training holds in memory, and how many sequences of it fit a forward pass."""
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,12 @@ class Conditions:
     def plain_attention(self) -> bool:
         """Whether attention runs as plain products, which keep every score."""
         return self.device.type == "cpu" and self.positions <= PLAIN_ATTENTION
+
+    def set_attention(self, models: Iterable[PreTrainedModel]) -> None:
+        """Let models attend the way that is faster here: the last bits depend on it."""
+        if self.plain_attention:
+            for model in models:
+                model.set_attn_implementation("eager")
 
 
 def copies_of(settings: Training) -> int:

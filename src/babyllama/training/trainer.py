@@ -79,9 +79,7 @@ class Trainer:
         self.work = work
         self.processes = processes()
         self.autocast = partial(autocast, job.device, job.precision)
-        if job.conditions.plain_attention:
-            for model in job.networks:
-                model.set_attn_implementation("eager")
+        job.conditions.set_attention(job.networks)
         self.objective = make_objective(job).to(job.device).train()
         self.optimizer = make_optimizer(self.objective, job.settings)
         self.position = Position(job.micro_batch, job.kernel, job.layers)
@@ -189,7 +187,9 @@ class Trainer:
         told = ("loss", "sharpness", "gradient_norm")
         measured = {key.replace("_", " "): values[key] for key in told if key in values}
         where = partial(chunks_of, batch, epoch)
-        check_finite(measured, model=job.name, step=index + 1, where=where)
+        check_finite(
+            measured, model=job.name, step=index + 1, ascent=job.settings.ascent, where=where
+        )
         row = {"kind": "step", "step": index + 1, "epoch": epoch, **job.order.described(epoch)}
         row |= {"learning_rate": rate}
         row |= values | self.objective.weights(values) | self._update(values["gradient_norm"])
@@ -279,7 +279,7 @@ class Trainer:
         job, leads = self.job, self.processes.leads
         result = self.processes.tell(self._validate(job.validation) if leads else None)
         # The last update has no step after it that would show what it did.
-        check_finite(result, model=job.name, step=self.position.step)
+        check_finite(result, model=job.name, step=self.position.step, ascent=job.settings.ascent)
         self.position.validation = result
         # One that is not causal has no cross-entropy but its objective.
         value = result.get(job.settings.select_by, result["objective"])
