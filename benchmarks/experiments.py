@@ -1,7 +1,7 @@
 """The experiments of docs/experiments.md in the size of micro, with several seeds, as tables.
 
     .venv/bin/python benchmarks/experiments.py corpus.path=text/ evaluation.suites.blimp=blimp/ \
-        evaluation.suites.generated=null
+        evaluation.suites.generated=null runtime.compile=on
 
 Runs every recipe with every seed. The runs share text, tokenizer, teachers and what else is the
 same, and the same command goes on where it stopped; `--only` names some of the recipes. Writes

@@ -395,7 +395,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument(
         "--compile",
-        choices=["auto", "off"],
+        choices=["auto", "on", "off"],
         default="auto",
         help="as runtime.compile",
     )

@@ -216,10 +216,10 @@ class Runtime(Section):
     """`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU where torch finds one."""
     threads: Annotated[PositiveInt | None, WithoutEffect] = None
     """Of torch on the CPU; by default all cores."""
-    compile: Annotated[Literal["auto", "off"], WithoutEffect] = "auto"
+    compile: Annotated[Literal["auto", "on", "off"], WithoutEffect] = "auto"
     """`auto`: in a long training the loss is compiled, in a longer one the layers too, where a
-    compiler works; see docs/distillation.md. A training that was begun keeps its own: they differ
-    by rounding."""
+    compiler works; `on`: both in every training; see docs/distillation.md. A training that was
+    begun keeps its own: they differ by rounding."""
 
 
 class Recipe(Section):

@@ -18,6 +18,7 @@ from babyllama.distillation.compiling import (
     resumed_kernel,
 )
 from babyllama.distillation.fused import fused_loss
+from babyllama.errors import IgnoredSettingWarning
 from babyllama.models.readout import Readout
 from babyllama.tokens.batches import Counts
 from tiny_jobs import CHUNK, VOCABULARY, new_model
@@ -49,6 +50,13 @@ def test_layers_are_compiled_where_they_have_much_to_do(works: list[bool]) -> No
     assert pick_layers("off", CPU, WORTH_COMPILING_LAYERS) == "plain"
     works[0] = False
     assert pick_layers("auto", CPU, WORTH_COMPILING_LAYERS) == "plain"
+
+
+def test_where_it_is_switched_on_short_trainings_are_compiled_too(works: list[bool]) -> None:
+    assert pick_kernel("on", CPU, 1) == pick_layers("on", CPU, 1) == "compiled"
+    works[0] = False
+    with pytest.warns(IgnoredSettingWarning, match=r"runtime.compile is on, but .* no working"):
+        assert pick_kernel("on", CPU, WORTH_COMPILING) == "plain"
 
 
 def test_a_resumed_training_keeps_its_kernel_or_says_that_it_cannot(works: list[bool]) -> None:

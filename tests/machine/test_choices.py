@@ -87,6 +87,8 @@ def test_the_form_of_the_loss_and_why() -> None:
 
     assert why("compiled", "auto", 3e10).startswith("30 billion logits")
     assert why("plain", "off", 3e10) == "runtime.compile is off"
+    assert why("compiled", "on", 1e9) == "runtime.compile is on"
+    assert why("plain", "on", 1e9) == "torch.compile does not work here"
     assert why("plain", "auto", 1e9).endswith("compiling pays from 20 on")
     assert why("plain", "auto", 3e10) == "torch.compile does not work here"
 

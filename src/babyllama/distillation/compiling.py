@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from babyllama.errors import IgnoredSettingWarning
+
 Kernel = Literal["plain", "compiled"]
 
 # Compiling takes up to a minute once, and each logit of a training is then 3 ns cheaper.
@@ -21,15 +23,27 @@ FORMS = 64
 
 
 def pick_kernel(asked: str, device: torch.device, logits: float) -> Kernel:
-    """`compiled` for a training of so many logits of the student, unless `asked` is `off`."""
-    wanted = asked != "off" and logits >= WORTH_COMPILING
-    return "compiled" if wanted and can_compile(device.type) else "plain"
+    """The loss's, for a training of so many logits of the student; `asked` as `runtime.compile`."""
+    return _form(asked, device, pays=logits >= WORTH_COMPILING)
 
 
 def pick_layers(asked: str, device: torch.device, flops: float) -> Kernel:
-    """`compiled` for layers that do so many operations, unless `asked` is `off`."""
-    wanted = asked != "off" and flops >= WORTH_COMPILING_LAYERS
-    return "compiled" if wanted and can_compile(device.type) else "plain"
+    """That of layers that do so many operations; `asked` as `runtime.compile`."""
+    return _form(asked, device, pays=flops >= WORTH_COMPILING_LAYERS)
+
+
+def _form(asked: str, device: torch.device, *, pays: bool) -> Kernel:
+    if asked == "off" or (asked == "auto" and not pays):
+        return "plain"
+    if can_compile(device.type):
+        return "compiled"
+    if asked == "on":
+        warnings.warn(
+            "runtime.compile is on, but there is no working compiler here: nothing is compiled",
+            IgnoredSettingWarning,
+            stacklevel=3,
+        )
+    return "plain"
 
 
 def resumed_kernel(

@@ -79,11 +79,13 @@ def threads_choice(
 def kernel_choice(kernel: Kernel, asked: str, logits: float) -> Choice:
     """The form of the loss."""
     much = f"{logits / 1e9:.2g} billion logits of the student"
-    if kernel == "compiled":
+    if kernel == "compiled" and asked == "on":
+        why = "runtime.compile is on"
+    elif kernel == "compiled":
         why = f"{much}: compiling pays, and works here"
     elif asked == "off":
         why = "runtime.compile is off"
-    elif logits < WORTH_COMPILING:
+    elif asked == "auto" and logits < WORTH_COMPILING:
         why = f"{much}: compiling pays from {WORTH_COMPILING / 1e9:.0f} on"
     else:
         why = "torch.compile does not work here"
