@@ -8,18 +8,23 @@ same, and the same command goes on where it stopped; `--only` names some of the 
 benchmarks/experiments.json, and prints a table a recipe in Markdown: means over seeds, and beside
 the reference that a model is compared with the difference, each with its standard error over
 seeds. An ensemble is compared with the mean of its members.
+
+Two seeds say little of how much a seed matters, all differences together more: their variance over
+seeds is pooled, and a difference is in bold where it lies outside of what that leaves to chance.
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
-from babyllama.evaluation.comparing.answers import paired_difference
+from scipy.stats import t
+
 from babyllama.evaluation.statistics import mean_over_seeds
 from babyllama.report.records import LOSSES
 from babyllama.report.results import Model, read_results
@@ -79,6 +84,19 @@ Run = Mapping[str, Model]
 Row = dict[str, Any]
 
 
+class Noise(NamedTuple):
+    """What a seed does to the difference of two models that are trained with it."""
+
+    deviation: float
+    freedom: int
+
+    def reach(self, seeds: int) -> float:
+        """How far the mean of so many differences may lie from zero by chance, at 95 %."""
+        if seeds < 2:
+            return math.inf
+        return float(t.ppf(0.975, self.freedom)) * self.deviation / math.sqrt(seeds)
+
+
 def finished(recipe: str, seed: int, given: argparse.Namespace) -> Path:
     """The run of a recipe with a seed; models with one of their own get another, too."""
     folder: Path = given.runs / f"{recipe}-seed{seed}"
@@ -113,11 +131,12 @@ def table(runs: Sequence[Run], references: Mapping[str, str]) -> list[Row]:
         {
             "model": name,
             "operations": model.total_flops,
-            "seconds": [run[name].training and run[name].training.seconds for run in runs],
+            "seconds": [(own := run[name].training) and own.seconds for run in runs],
             "figures": in_columns([figures(run[name]) for run in runs]),
             "against": "its members" if model.pooled else references.get(name),
             "differences": in_columns([*differences(runs, name, references.get(name))]),
-            "sure": sure(runs, name, references.get(name)),
+            # Not an ensemble of others, and not the weights of another at another time.
+            "trained": model.pooled is None and model.start is None,
         }
         for name, model in runs[0].items()
     ]
@@ -143,17 +162,19 @@ def differences(
         yield {key: ours[key] - other[key] for key in ours if key in other}
 
 
-def sure(runs: Sequence[Run], name: str, reference: str | None) -> list[str]:
-    """The suites on which every run's paired interval over pairs leaves out 0, on one side."""
-    if not reference:
-        return []
-    found = []
-    for suite in runs[0][name].answers:
-        pairs = [(run[name].answers[suite], run[reference].answers[suite]) for run in runs]
-        readings = {paired_difference(a, b, "phenomena").reading for a, b in pairs}
-        if readings in ({"higher"}, {"lower"}):
-            found.append(suite)
-    return found
+def noise(rows: Sequence[Row]) -> dict[str, Noise]:
+    """Of each figure: the variance of differences over seeds, pooled over trained models."""
+    found: dict[str, list[list[float]]] = {}
+    for row in rows:
+        for key, values in row["differences"].items():
+            if row["trained"] and len(values) > 1:
+                found.setdefault(key, []).append(values)
+    pooled = {}
+    for key, groups in found.items():
+        squares = sum((x - fmean(values)) ** 2 for values in groups for x in values)
+        freedom = sum(len(values) - 1 for values in groups)
+        pooled[key] = Noise(math.sqrt(squares / freedom), freedom)
+    return pooled
 
 
 def phenomena(runs: Sequence[Run], suite: str) -> dict[str, dict[str, float]]:
@@ -166,8 +187,8 @@ def phenomena(runs: Sequence[Run], suite: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def show(recipe: str, rows: Sequence[Row]) -> None:
-    """Print the table of a recipe; in bold what `sure` lists."""
+def show(recipe: str, rows: Sequence[Row], chance: Mapping[str, Noise]) -> None:
+    """Print the table of a recipe; in bold what chance would not do."""
     keys = [*dict.fromkeys(key for row in rows for key in row["figures"])]
     heads = [LOSSES.get(key, f"{key}, %") for key in keys]
     compared = any(row["against"] for row in rows)
@@ -180,9 +201,11 @@ def show(recipe: str, rows: Sequence[Row]) -> None:
         cells.append(f"{row['operations']:.2g}" if row["operations"] else "")
         for key in keys:
             digits = 3 if key in LOSSES else 1
-            more = told(row["differences"].get(key), digits, "+")
-            cells.append(told(row["figures"].get(key), digits))
-            cells.append(f"**{more}**" if key in row["sure"] else more)
+            values = row["differences"].get(key, [])
+            more = told(values, digits, "+")
+            sure = key in chance and abs(fmean(values or [0])) > chance[key].reach(len(values))
+            cells.append(told(row["figures"].get(key, []), digits))
+            cells.append(f"**{more}**" if sure else more)
         line(*cells)
     if not compared:
         print("\nNothing is compared within this recipe.")
@@ -198,7 +221,17 @@ def show_phenomena(found: Mapping[str, Mapping[str, float]]) -> None:
         line(phenomenon, *(f"{row[name]:.1f}" for name in models))
 
 
-def told(values: Sequence[float] | None, digits: int, sign: str = "") -> str:
+def show_noise(chance: Mapping[str, Noise], seeds: int) -> None:
+    """Print what a seed does, and what is beyond it."""
+    for key, one in chance.items():
+        print(
+            f"{LOSSES.get(key, key)}: a difference deviates by {one.deviation:.2g} from seed to"
+            f" seed ({one.freedom} degrees of freedom), the mean of {seeds} is in bold beyond"
+            f" {one.reach(seeds):.2g}"
+        )
+
+
+def told(values: Sequence[float], digits: int, sign: str = "") -> str:
     """A mean over seeds and its standard error."""
     if not values:
         return ""
@@ -226,12 +259,16 @@ def main() -> None:
         folders = [finished(recipe, seed, given) for seed in given.seeds]
         runs = [{m.name: m for m in read_results(folder).models} for folder in folders]
         result[recipe] = {"models": table(runs, EXPERIMENTS[recipe])}
-        show(recipe, result[recipe]["models"])
         if recipe in BY_PHENOMENON:
-            for suite in runs[0][next(iter(runs[0]))].scores:
-                result[recipe][suite] = phenomena(runs, suite)
-                show_phenomena(result[recipe][suite])
+            suites = runs[0][next(iter(runs[0]))].scores
+            result[recipe]["phenomena"] = {suite: phenomena(runs, suite) for suite in suites}
         out.write_text(json.dumps(result, indent=1) + "\n")
+    chance = noise([row for recipe in given.only for row in result[recipe]["models"]])
+    show_noise(chance, len(given.seeds))
+    for recipe in given.only:
+        show(recipe, result[recipe]["models"], chance)
+        for found in result[recipe].get("phenomena", {}).values():
+            show_phenomena(found)
 
 
 if __name__ == "__main__":
