@@ -41,9 +41,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "student-large": "control-large",
     },
     "appendix-mixed-micro": dict.fromkeys(["student", "student22", "student33"], "control"),
-    "appendix-sam-micro": dict.fromkeys(
-        ["sam", "longer", "longest", "sam-always", "adaptive-always"], "plain"
-    ),
+    "appendix-sam-micro": dict.fromkeys(["sam", "longer", "longest", "sam-always"], "plain"),
     "appendix-gap-micro": {
         f"{name}-gap{steps}": name for name in ("gpt2", "student") for steps in (15, 30, 50, 100)
     },
@@ -51,9 +49,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     "baseline-roberta-micro": {},
     "baseline-t5-micro": {},
     "babyllama2-micro": {"student": "control"},
-    "weight-decay-micro": dict.fromkeys(
-        ["third", "ratio", "triple", "dropout", "dropout-more", "both"], "usual"
-    ),
+    "weight-decay-micro": dict.fromkeys(["ratio", "triple", "dropout", "both"], "usual"),
     "ema-micro": {
         "student-ema": "student",
         "control-ema": "control",
@@ -65,9 +61,9 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "student-of-snapshots": "student-of-seeds",
         "student-of-seeds": "student",
     },
-    "chain-micro": dict.fromkeys(["second", "third", "third-of-all", "control-longer"], "control"),
+    "chain-micro": dict.fromkeys(["second", "third", "control-longer"], "control"),
     "pool-micro": {
-        **dict.fromkeys(["learned", "best2", "best2-learned"], "alike"),
+        **dict.fromkeys(["learned", "best2"], "alike"),
         "alike": "control",
     },
     "equal-cost-micro": dict.fromkeys(["control", "control-longer", "control-larger"], "student"),
