@@ -210,7 +210,7 @@ def test_the_teachers_of_snapshots_micro_cost_as_much_in_both_ways() -> None:
     recipe, micro = load_recipe("snapshots-micro"), load_recipe("micro").models
     assert all(recipe.models[name] == micro[name] for name in micro)
     cost = {name: model_cost(recipe, name, 1_500_000) for name in recipe.models}
-    assert cost["cyclic"].flops == cost["llama"].flops + cost["llama-seed2"].flops
+    assert cost["cyclic"].flops == cost["llama"].flops + cost["llama-2"].flops
     ours, theirs = (cost[f"student-of-{kind}"] for kind in ("snapshots", "seeds"))
     assert (ours.flops, ours.steps) == (theirs.flops, theirs.steps)
     shown = [recipe.models[name].start for name in recipe.models["student-of-snapshots"].teachers]
@@ -356,4 +356,4 @@ def test_controls_at_equal_cost_cost_about_the_same(
 ) -> None:
     recipe = load_recipe(preset)
     for control in controls:
-        assert 0.93 < spent(recipe, control) / spent(recipe, model) <= 1.01
+        assert 0.94 < spent(recipe, control) / spent(recipe, model) <= 1.01

@@ -99,7 +99,7 @@ def span_lengths(length: int) -> SpanLengths:
 
 @dataclass(frozen=True)
 class SpanCorruption:
-    """Spans to write out (Raffel et al. 2020, section 3.1.4 and figure 2).
+    """Spans to write out (Raffel et al. 2020, sections 3.1.4 and 3.3.4).
 
     15 % of the tokens are taken out in spans of 3 on average. Each is a sentinel in the input; the
     target is every sentinel and what it stands for. Where the spans lie is drawn as in T5's public
