@@ -185,10 +185,12 @@ def noise(rows: Sequence[Row]) -> dict[str, Noise]:
     return pooled
 
 
-def phenomena(runs: Sequence[Run], suite: str) -> dict[str, dict[str, float]]:
-    """Phenomenon -> model -> percent, the mean over runs."""
+def phenomena(
+    runs: Sequence[Run], references: Mapping[str, str], suite: str
+) -> dict[str, dict[str, float]]:
+    """Phenomenon -> model -> percent, the mean over runs, of all that are compared."""
     found: dict[str, dict[str, float]] = {}
-    for name in runs[0]:
+    for name in (name for name in runs[0] if name in {*references, *references.values()}):
         for row in zip(*(run[name].scores[suite].phenomena for run in runs), strict=True):
             mean = fmean(100 * one.accuracy for one in row)
             found.setdefault(row[0].phenomenon, {})[name] = mean
@@ -270,7 +272,9 @@ def main() -> None:
         result[recipe] = {"models": table(runs, EXPERIMENTS[recipe])}
         if recipe in BY_PHENOMENON:
             suites = runs[0][next(iter(runs[0]))].scores
-            result[recipe]["phenomena"] = {suite: phenomena(runs, suite) for suite in suites}
+            result[recipe]["phenomena"] = {
+                suite: phenomena(runs, EXPERIMENTS[recipe], suite) for suite in suites
+            }
         out.write_text(json.dumps(result, indent=1) + "\n")
     chance = noise([row for recipe in given.only for row in result[recipe]["models"]])
     show_noise(chance, len(given.seeds))
