@@ -45,8 +45,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     "appendix-mixed-micro": dict.fromkeys(["student", "student22", "student33"], "control"),
     "appendix-sam-micro": {
         "sam": "longer",
-        "sam-always": "longest",
-        **dict.fromkeys(["longer", "longest"], "plain"),
+        **dict.fromkeys(["longer", "sam-always"], "plain"),
     },
     "appendix-gap-micro": {
         f"{name}-gap{steps}": name for name in ("gpt2", "student") for steps in (15, 30, 50, 100)
@@ -67,11 +66,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "student-of-snapshots": "student-of-seeds",
         "student-of-seeds": "student",
     },
-    "chain-micro": {
-        "second": "control",
-        "third": "control-longer",
-        "control-longer": "control",
-    },
+    "chain-micro": {"second": "control", "third": "control"},
     "pool-micro": {
         **dict.fromkeys(["learned", "best2"], "alike"),
         "alike": "control",
