@@ -183,7 +183,7 @@ def read_results(run: Path) -> Results:
         )
     recipe = run / "recipe.yaml"
     text = recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else None
-    models = _models(run, *(_section(recipe, text, key) for key in ("models", "ensembles")))
+    models = _models(run, *_sections(recipe, text, "models", "ensembles"))
     return Results(
         run=run.resolve().name,
         recipe=text,
@@ -239,16 +239,16 @@ def _folders(parent: Path) -> dict[str, Path]:
     return {path.name: path for path in found if path.is_dir() and path.name[0] != "."}
 
 
-def _section(path: Path, text: str | None, key: str) -> dict[str, dict[str, Any]]:
-    """What a recipe has under `models:` or the like, as far as it has the form of a recipe."""
+def _sections(path: Path, text: str | None, *keys: str) -> Iterator[dict[str, dict[str, Any]]]:
+    """What a recipe has under `models:` and the like, as far as it has the form of a recipe."""
     try:
         recipe = yaml.safe_load(text or "")
     except yaml.YAMLError as error:
         raise _corrupt(path, "a YAML recipe", " ".join(str(error).split())) from None
-    found = recipe.get(key) if isinstance(recipe, dict) else None
-    if not isinstance(found, dict):
-        return {}
-    return {str(n): entry if isinstance(entry, dict) else {} for n, entry in found.items()}
+    for key in keys:
+        found = recipe.get(key) if isinstance(recipe, dict) else None
+        entries = found if isinstance(found, dict) else {}
+        yield {str(n): entry if isinstance(entry, dict) else {} for n, entry in entries.items()}
 
 
 def _teachers(entry: Mapping[str, Any]) -> tuple[str, ...]:
