@@ -22,7 +22,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, variance
 from typing import Any, NamedTuple
 
 from scipy.stats import t
@@ -174,7 +174,7 @@ def noise(rows: Sequence[Row]) -> dict[str, Noise]:
                 found.setdefault(key, []).append(values)
     pooled = {}
     for key, groups in found.items():
-        squares = sum((x - fmean(values)) ** 2 for values in groups for x in values)
+        squares = sum((len(values) - 1) * variance(values) for values in groups)
         freedom = sum(len(values) - 1 for values in groups)
         pooled[key] = Noise(math.sqrt(squares / freedom), freedom)
     return pooled
