@@ -22,7 +22,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, variance
+from statistics import fmean, stdev, variance
 from typing import Any, NamedTuple
 
 from scipy.stats import t
@@ -78,6 +78,8 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     "muon-micro": {"llama-muon": "llama", "gpt2-muon": "gpt2"},
 }
 BY_PHENOMENON = ["appendix-gap-micro"]
+ALIKE = {"appendix-homogeneous-micro": ["llama", *(f"llama-{n}" for n in range(2, 7))]}
+"""Models that differ in the seed alone."""
 APART = 100
 """Between the seeds that models of a recipe have of their own in two runs of it."""
 
@@ -237,6 +239,18 @@ def show_noise(chance: Mapping[str, Noise], seeds: int) -> None:
         )
 
 
+def show_spread(names: Sequence[str], rows: Sequence[Row]) -> None:
+    """Print how far models that differ in the seed alone lie apart."""
+    alike = [row["figures"] for row in rows if row["model"] in names]
+    for key in alike[0]:
+        values = [value for one in alike for value in one[key]]
+        print(
+            f"{LOSSES.get(key, key)}: {len(values)} models that differ in the seed alone"
+            f" ({', '.join(names)}) have {min(values):.4g} to {max(values):.4g},"
+            f" {fmean(values):.4g} with a standard deviation of {stdev(values):.2g}"
+        )
+
+
 def told(values: Sequence[float], digits: int, sign: str = "") -> str:
     """A mean over seeds and its standard error."""
     if not values:
@@ -273,6 +287,9 @@ def main() -> None:
         out.write_text(json.dumps(result, indent=1) + "\n")
     chance = noise([row for recipe in given.only for row in result[recipe]["models"]])
     show_noise(chance, len(given.seeds))
+    for recipe in given.only:
+        if recipe in ALIKE:
+            show_spread(ALIKE[recipe], result[recipe]["models"])
     for recipe in given.only:
         show(recipe, result[recipe]["models"], chance)
         for found in result[recipe].get("phenomena", {}).values():
