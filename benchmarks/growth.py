@@ -23,7 +23,7 @@ from babyllama.devices import pick_device, prepare_torch
 from babyllama.distillation.caching.codes import KINDS, Kind
 from babyllama.recipe import Recipe
 from babyllama.resolve import load_recipe
-from training_step import (
+from random_run import (
     keep,
     open_cache,
     student_training,
