@@ -168,16 +168,20 @@ def differences(
 
 
 def noise(rows: Sequence[Row]) -> dict[str, Noise]:
-    """Of each figure: the variance of differences over seeds, pooled over trained models."""
-    found: dict[str, list[list[float]]] = {}
+    """Of each figure: the variance of differences over seeds, pooled over trained models.
+
+    Two models that are compared in two recipes, either way round, count once.
+    """
+    found: dict[str, dict[tuple[float, ...], list[float]]] = {}
     for row in rows:
         for key, values in row["differences"].items():
             if row["trained"] and len(values) > 1:
-                found.setdefault(key, []).append(values)
+                magnitudes = tuple(round(abs(value), 9) for value in values)
+                found.setdefault(key, {})[magnitudes] = values
     pooled = {}
     for key, groups in found.items():
-        squares = sum((len(values) - 1) * variance(values) for values in groups)
-        freedom = sum(len(values) - 1 for values in groups)
+        squares = sum((len(values) - 1) * variance(values) for values in groups.values())
+        freedom = sum(len(values) - 1 for values in groups.values())
         pooled[key] = Noise(math.sqrt(squares / freedom), freedom)
     return pooled
 

@@ -110,6 +110,18 @@ def test_its_loss_has_a_name_and_a_place_of_its_own(runs: Path, name: str) -> No
     assert LABEL[name] not in opt
 
 
+@OTHERS
+def test_settings_of_scores_that_it_does_not_take_are_told_and_change_nothing(
+    runs: Path, name: str
+) -> None:
+    changed = ("evaluation.prefix=none", "evaluation.precision=bf16")
+    done = run_baseline(runs.parent, name, *changed)
+    assert done.code == 0
+    assert "making" not in done.err
+    for key in ("prefix", "precision"):
+        assert f"evaluation.{key} has no effect on {name}: only causal models" in done.err
+
+
 def test_they_share_text_tokens_and_pairs(runs: Path) -> None:
     for stage in ("corpus", "tokenizer", "tokens"):
         places = {(runs / f"baseline-{n}-micro" / stage).resolve() for n in ("opt", *KINDS)}

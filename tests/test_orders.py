@@ -11,7 +11,8 @@ from babyllama.builders import VERSIONS
 from babyllama.errors import RecipeError
 from babyllama.orders import (
     chunk_order,
-    planned_steps,
+    number_of_buckets,
+    planned,
     reads_table,
     warn_of_absent_sources,
     warn_of_unreached_phases,
@@ -205,12 +206,53 @@ def test_steps_are_planned_as_of_equal_buckets_until_they_are_known(folder: Path
     curriculum = resolved.models["curriculum"]
     plain = replaced(resolved, ("models", "curriculum", "training", "curriculum"), None)
     tokens = 16 * 8 * 40
-    assert planned_steps(plain, plain.models["curriculum"], tokens, {}) == 2 * 40
-    assert planned_steps(resolved, curriculum, tokens, {}) == 2 * (10 + 20 + 30 + 40)
+    assert planned(plain, plain.models["curriculum"], tokens, {}).steps == 2 * 40
+    assert planned(resolved, curriculum, tokens, {}).steps == 2 * (10 + 20 + 30 + 40)
     done = {"tokens": folder / "runs" / "tiny" / "tokens"}
-    assert (
-        planned_steps(resolved, curriculum, tokens, done) == facts(folder, "curriculum")[0]["steps"]
-    )
+    steps = planned(resolved, curriculum, tokens, done).steps
+    assert steps == facts(folder, "curriculum")[0]["steps"]
+
+
+def test_epochs_are_planned_as_they_will_be_counted(folder: Path) -> None:
+    resolved = resolve(raw(folder))
+    curriculum, control = resolved.models["curriculum"], resolved.models["control"]
+    tokens = 16 * 8 * 40
+    # Of four equal buckets, two epochs of each phase: 10, 20, 30 and 40 steps.
+    estimated = planned(resolved, curriculum, tokens, {}).counted_epoch
+    assert [estimated(step) for step in (0, 10, 20, 59, 119, 120, 199)] == [0, 1, 2, 3, 5, 6, 7]
+    done = {"tokens": folder / "runs" / "tiny" / "tokens"}
+    known = [planned(resolved, model, tokens, done) for model in (curriculum, control)]
+    last = facts(folder, "curriculum")[0]["steps"] - 1
+    assert [length.counted_epoch(last) for length in known] == [5, 5]
+
+
+def test_last_epochs_of_a_curriculum_are_as_many_steps_in_its_control(folder: Path) -> None:
+    given = raw(folder, sam={"last_epochs": 1})
+    done = run(folder, given, "--run-dir", "runs/sharp")
+    assert done.code == 0, done.err
+    places = (folder / "runs" / "sharp" / "models" / name for name in given["models"])
+    records = [json.loads((p / "training.json").read_text("utf-8")) for p in places]
+    steps, flops = ([r[key] for r in records] for key in ("sam", "flops"))
+    assert steps[0] == steps[1]
+    assert flops[0] == flops[1]
+    epoch = records[0]["phases"][-1]["steps"] // 2
+    assert steps[0]["steps"] == epoch
+    dry = run(folder, given, "--run-dir", "runs/sharp", "--dry-run")
+    assert dry.code == 0
+
+
+@pytest.mark.parametrize("steps", [None, 5])
+def test_more_last_epochs_than_begin_are_refused(folder: Path, steps: int | None) -> None:
+    given = raw(folder, sam={"last_epochs": 7}, steps=steps)
+    done = run(folder, given, "--run-dir", "runs/other")
+    assert done.code == 2
+    begun = 1 if steps else 6
+    assert f"sam.last_epochs is 7 in a training of {begun}: leave it out" in done.error_lines[-1]
+
+
+def test_the_number_of_buckets_is_that_of_the_recipe(folder: Path) -> None:
+    assert number_of_buckets(resolve(raw(folder, 2))) == 2
+    assert number_of_buckets(resolve(raw(folder))) is None
 
 
 def test_a_bucket_smaller_than_a_batch_is_refused(folder: Path) -> None:

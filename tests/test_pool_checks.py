@@ -79,3 +79,53 @@ def test_one_model_under_two_names_is_told_and_another_seed_is_another_model() -
     raw["models"]["third"]["seed"] = 1  # the recipe's own, which is that of llama
     with pytest.warns(UserWarning, match=r"student\.teachers: third is llama again"):
         resolve(raw)
+
+
+SNAPSHOTS: dict[str, Any] = {
+    "run": {"architecture": LLAMA, "training": {"schedule": "cyclic", "cycles": 2, "epochs": 2}},
+    "first": {"start": {"model": "run", "weights": "cycle-1"}},
+    "last": {"start": {"model": "run", "weights": "cycle-2"}},
+    "again": {"start": {"model": "last"}},
+    "onward": {"start": {"model": "run", "weights": "cycle-1"}, "training": {"steps": 2}},
+    "outside": {"checkpoint": "folder"},
+    "outside-2": {"checkpoint": "folder"},
+    "student": {"architecture": LLAMA, "teachers": ["run"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("run", "last", True),
+        ("last", "again", True),
+        ("outside", "outside-2", True),
+        ("run", "first", False),
+        ("first", "last", False),
+        ("first", "onward", False),
+        ("run", "outside", False),
+    ],
+)
+def test_weights_under_two_names_are_told_wherever_they_come_from(
+    one: str, other: str, alike: bool
+) -> None:
+    models = SNAPSHOTS | {"student": {**SNAPSHOTS["student"], "teachers": [one, other]}}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        resolve(recipe(DATA, models=models))
+    assert [str(w.message) for w in told if "again under another name" in str(w.message)] == (
+        [
+            f"models.student.teachers: {other} is {one} again under another name: give it another"
+            " seed or other weights, or leave it out"
+        ]
+        if alike
+        else []
+    )
+
+
+def test_the_best_of_a_cyclic_run_is_not_its_last_snapshot() -> None:
+    training = {**SNAPSHOTS["run"]["training"], "keep": "best"}
+    student = {**SNAPSHOTS["student"], "teachers": ["run", "last"]}
+    models = SNAPSHOTS | {"run": {**SNAPSHOTS["run"], "training": training}, "student": student}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resolve(recipe(DATA, models=models))

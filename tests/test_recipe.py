@@ -117,16 +117,6 @@ def test_what_has_no_effect_is_not_part_of_the_effective_settings() -> None:
     assert make().runtime.effective() == {}
 
 
-def test_more_epochs_with_sam_than_there_are_are_refused() -> None:
-    def check(**settings: Any) -> None:
-        Training.model_validate({"epochs": 2, "sam": {"last_epochs": 3}, **settings})
-
-    with pytest.raises(ValidationError, match=r"last_epochs is 3 in a training of 2: leave it out"):
-        check()
-    for whole in ({"epochs": 3}, {"steps": 9}, {"curriculum": {"buckets": 5}}):
-        check(**whole)
-
-
 def test_epochs_say_nothing_beside_steps_unless_they_are_those_of_phases() -> None:
     def effective(**training: Any) -> dict[str, Any]:
         return Training.model_validate({"steps": 9, **training}).effective()

@@ -267,6 +267,20 @@ def test_a_healthy_range_that_cannot_be_meant_is_refused(
     assert refusal_of(tiny(models={"a": {"architecture": LLAMA}, "s": student})) == message
 
 
+def test_more_epochs_with_sam_than_there_are_are_refused() -> None:
+    def given(**settings: Any) -> dict[str, Any]:
+        training = {"epochs": 2, "sam": {"last_epochs": 3}}
+        models = {"a": {"training": settings}, "b": {"training": {"sam": None}}}
+        whole = {name: {"architecture": LLAMA, **model} for name, model in models.items()}
+        return tiny(models=whole, training=training)
+
+    message = "models.a.training.sam.last_epochs is 3 in a training of 2: leave it out for all"
+    assert refusal_of(given(learning_rate=1e-3)) == message
+    # The shared section may say what a model's own epochs make good.
+    for whole in ({"epochs": 3}, {"steps": 9}, {"curriculum": {"buckets": 5}}):
+        resolve(given(**whole))
+
+
 def test_a_range_for_all_that_is_logged_is_taken() -> None:
     ranges = {"cross_entropy": [4, 5], "kl": [0.1, 0.1], "cross_entropy_share": [0, 1]}
     student = {"architecture": LLAMA, "teachers": ["a"], "healthy": ranges}

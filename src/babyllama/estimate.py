@@ -23,7 +23,7 @@ from babyllama.models.costs import (
     parameter_count,
     training_flops_per_token,
 )
-from babyllama.orders import planned_steps
+from babyllama.orders import planned
 from babyllama.pipeline import check_models
 from babyllama.plan import plan
 from babyllama.recipe import Recipe
@@ -147,7 +147,7 @@ def model_cost(
     if not model.training:
         return Cost(name, parameters, 0, 0, 0.0, 4.0 * parameters)
     chunk, training = recipe.tokens.chunk_length, model.training
-    steps = training.steps or planned_steps(recipe, model, tokens, done)
+    steps, counted_epoch = planned(recipe, model, tokens, done)
     seen = steps * training.batch_size * chunk
     run = [] if reads_cache(model) else active_teachers(model)
     teachers = [outline(recipe, teacher) for teacher in run]
@@ -156,8 +156,7 @@ def model_cost(
     kept = reads_cache(model) and model.distillation
     readouts = 1 if kept and kept.signal == "low-rank" else len(active_teachers(model))
     sequences, held = _memory(recipe, training, network, teachers, readouts)
-    an_epoch = max(1, tokens // chunk // training.batch_size)
-    twice = sharp_steps(training.sam, steps, lambda step: step // an_epoch)
+    twice = sharp_steps(training.sam, steps, counted_epoch)
     flops = (steps + twice) * training.batch_size * chunk * per_token
     flops += steps * update_flops(network, training)
     return Cost(name, parameters, seen, steps, flops, held, sequences, taught=bool(teachers))

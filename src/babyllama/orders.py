@@ -1,11 +1,15 @@
 """The order in which a model of a recipe sees the training text, and the buckets behind it."""
 
 import warnings
-from collections.abc import Collection, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping
+from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 from babyllama.corpus.auditing.readability import buckets, from_json, readability, to_json
 from babyllama.corpus.pieces import read_pieces
+from babyllama.errors import RecipeError
 from babyllama.recipe import Model, Recipe
 from babyllama.recipe_training import Curriculum as CurriculumSettings
 from babyllama.recipe_training import Training
@@ -53,8 +57,16 @@ def _buckets(
     return buckets(from_json((table / READABILITY).read_text("utf-8")), settings.buckets)
 
 
-def planned_steps(recipe: Recipe, model: Model, tokens: int, done: Mapping[str, Path]) -> int:
-    """Steps of a training by epochs on so many tokens, before it is begun.
+class Planned(NamedTuple):
+    """How long a training will be."""
+
+    steps: int
+    counted_epoch: Callable[[int], int]
+    """Of a step, both from 0, as `ChunkOrder.counted_epoch`."""
+
+
+def planned(recipe: Recipe, model: Model, tokens: int, done: Mapping[str, Path]) -> Planned:
+    """How long a training on so many tokens will be, before it is begun.
 
     `done` are the folders of stages by name. Where those that a curriculum follows from are not
     among them, its buckets are taken to be equally large.
@@ -65,13 +77,19 @@ def planned_steps(recipe: Recipe, model: Model, tokens: int, done: Mapping[str, 
     if training.curriculum and known <= done.keys():
         packed, table = read_packed(done["tokens"], "train"), done.get("readability")
         order = chunk_order(recipe, model, packed, recipe.seed, table)
-        return order.total_steps(training.epochs)
-    steps = tokens // recipe.tokens.chunk_length // training.batch_size
+        steps = training.steps or order.total_steps(training.epochs)
+        return Planned(steps, order.counted_epoch)
+    whole = tokens // recipe.tokens.chunk_length // training.batch_size
     if not training.curriculum:
-        return training.epochs * steps
+        steps = training.steps or training.epochs * whole
+        return Planned(steps, lambda step: step // max(1, whole))
     buckets = training.curriculum.buckets
     phases = buckets if isinstance(buckets, int) else len(buckets)
-    return sum(training.epochs * (steps * phase // phases) for phase in range(1, phases + 1))
+    epochs = [
+        whole * phase // phases for phase in range(1, phases + 1) for _ in range(training.epochs)
+    ]
+    ends = [*accumulate(epochs)]
+    return Planned(training.steps or ends[-1], lambda step: bisect_right(ends, step))
 
 
 def reads_table(model: Model) -> bool:
@@ -80,10 +98,26 @@ def reads_table(model: Model) -> bool:
     return curriculum is not None and isinstance(curriculum.buckets, int)
 
 
+def number_of_buckets(recipe: Recipe) -> int | None:
+    """Into how many a curriculum of the recipe sorts the sources, of the first that does."""
+    curricula = [m.training.curriculum for m in recipe.models.values() if m.training]
+    return next((c.buckets for c in curricula if c and isinstance(c.buckets, int)), None)
+
+
 def make_readability(recipe: Recipe, corpus: Path, out: Path) -> None:
     """How hard the sources of the training split read, for buckets of rising difficulty."""
     table = readability(read_pieces(corpus, "train"), seed=recipe.corpus.seed)
     (out / READABILITY).write_text(to_json(table), "utf-8")
+
+
+def check_sharp_epochs(steps: int, order: ChunkOrder, training: Training) -> None:
+    """Refuse more epochs with SAM than a training of so many steps begins."""
+    last = training.sam.last_epochs if training.sam else None
+    begun = order.counted_epoch(steps - 1) + 1
+    if last and last > begun:
+        raise RecipeError(
+            f"training.sam.last_epochs is {last} in a training of {begun}: leave it out for all"
+        )
 
 
 def warn_of_unreached_phases(name: str, order: ChunkOrder, training: Training) -> None:

@@ -15,6 +15,7 @@ from babyllama.distillation.caching.certificate import Certificate
 from babyllama.distillation.caching.header import read_header
 from babyllama.distillation.masking import check_blanks_keep_places
 from babyllama.errors import BabyllamaError, RecipeError, StoppedError
+from babyllama.evaluation.baselines import warn_of_idle_rules
 from babyllama.evaluation.conventions import convention
 from babyllama.evaluation.minimal_pairs import read_suite, sentences
 from babyllama.evaluation.scoring import encode, too_long
@@ -22,7 +23,12 @@ from babyllama.lineage import learns_pool
 from babyllama.models.architectures import longest_text
 from babyllama.models.folders import check_same_tokenizer, check_tokenizer_stays
 from babyllama.models.kinds import check_causal, check_kinds
-from babyllama.orders import chunk_order, warn_of_absent_sources, warn_of_unreached_phases
+from babyllama.orders import (
+    check_sharp_epochs,
+    chunk_order,
+    warn_of_absent_sources,
+    warn_of_unreached_phases,
+)
 from babyllama.plan import outside_suites, plan
 from babyllama.pools import check_members, held_out_text
 from babyllama.recipe import Recipe
@@ -36,7 +42,7 @@ from babyllama.tokens.packing import read_packed
 from babyllama.tokens.tokenizer import load_tokenizer
 from babyllama.training.cycles import check_cycles
 from babyllama.training.health import StopRequest, TimeIsUp, time_limit
-from babyllama.training.healthy import judgement, last_epoch_means
+from babyllama.training.healthy import judgement, last_epoch_means, warn_of_idle_ranges
 from babyllama.training.job import steps_of
 from babyllama.training.muon import matrices
 from babyllama.training.processes import joined
@@ -183,9 +189,12 @@ def _bring_up_to_date(
 def _say_whether_healthy(recipe: Recipe, stage: Stage, folder: Path, say: Say) -> None:
     """For a distilled model, or one with ranges, what its loss was made of in the last epoch."""
     room, _, name = stage.name.partition("/")
-    if room == "models" and (recipe.models[name].teachers or recipe.models[name].healthy):
+    if room != "models":
+        return
+    model = recipe.models[name]
+    if model.training and (model.teachers or model.healthy):
         means = last_epoch_means(folder / "log.jsonl")
-        say(f"           last epoch: {judgement(means, recipe.models[name].healthy)}")
+        say(f"           last epoch: {judgement(means, model.healthy)}")
 
 
 def _say_how_exact(stage: Stage, folder: Path, say: Say) -> None:
@@ -220,6 +229,8 @@ def check_models(recipe: Recipe, processes: int = 1) -> None:
     chunk = recipe.tokens.chunk_length
     check_kinds(recipe.models, chunk)
     check_members(recipe)
+    warn_of_idle_ranges(recipe.models)
+    warn_of_idle_rules(recipe)
     for name, model in recipe.models.items():
         try:
             network = outline(recipe, name)
@@ -276,7 +287,9 @@ def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
             try:
                 packed, table = read_packed(tokens, "train"), folders.get("readability")
                 order = chunk_order(recipe, model, packed, recipe.seed_of(model), table)
-                check_cycles(steps_of(order, model.training), model.training)
+                steps = steps_of(order, model.training)
+                check_cycles(steps, model.training)
+                check_sharp_epochs(steps, order, model.training)
                 warn_of_unreached_phases(name, order, model.training)
                 warn_of_absent_sources(name, model, packed.sources)
             except RecipeError as error:

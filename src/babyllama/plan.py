@@ -6,6 +6,7 @@ from typing import Any
 
 from babyllama import builders, milestones, orders, signals
 from babyllama.corpus.inputs import raw_digest
+from babyllama.evaluation.baselines import CAUSAL_ALONE
 from babyllama.evaluation.minimal_pairs import suite_digest
 from babyllama.evaluation.suites import suite_folder
 from babyllama.lineage import Ensemble, active_teachers, ensembles, pool_weights, training_order
@@ -256,6 +257,10 @@ class _Planner(Stages):
     def _score_settings(self, model: str, suite: str) -> dict[str, Any]:
         rules = self.recipe.evaluation.effective()
         del rules["checkpoints"]  # they have stages of their own
+        models = self.recipe.models
+        if model in models and kind_of_model(models, model) != "causal":
+            for setting in CAUSAL_ALONE:
+                del rules[setting]
         return {**rules, "model": model, "suite": suite}
 
     def add_milestones(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from babyllama.errors import IgnoredSettingWarning, RecipeError, did_you_mean
-from babyllama.recipe import Model, Pooled, Recipe
+from babyllama.recipe import Model, Pooled, Recipe, Start
 
 
 def check_pools(recipe: Recipe) -> None:
@@ -64,17 +64,27 @@ def _pools(recipe: Recipe) -> Iterator[tuple[str, Sequence[str]]]:
 def _warn_of_doubles(place: str, members: Sequence[str], recipe: Recipe) -> None:
     """Tell of models that are one and the same under two names, and so add nothing."""
     for one, other in combinations(members, 2):
-        if recipe.models[one].architecture and _made_of(one, recipe) == _made_of(other, recipe):
+        if _made_of(one, recipe) == _made_of(other, recipe):
             warnings.warn(
-                f"{place}: {other} is {one} again under another name: give it another seed",
+                f"{place}: {other} is {one} again under another name: give it another seed or"
+                " other weights, or leave it out",
                 stacklevel=4,
             )
 
 
 def _made_of(name: str, recipe: Recipe) -> tuple[object, ...]:
+    """What the weights of a model follow from: those it starts from, if it is not trained."""
     model = recipe.models[name]
-    made = (model.architecture, model.training, model.teachers, model.distillation)
-    return *made, recipe.seed_of(model)
+    begun = _weights(model.start, recipe) if model.start else (model.architecture, model.checkpoint)
+    if not model.training:
+        return begun
+    return begun, model.training, model.teachers, model.distillation, recipe.seed_of(model)
+
+
+def _weights(start: Start, recipe: Recipe) -> tuple[object, ...]:
+    made, training = _made_of(start.model, recipe), recipe.models[start.model].training
+    ends = training and training.keep == "last" and start.weights == f"cycle-{training.cycles}"
+    return made if start.weights == "last" or ends else (made, start.weights)
 
 
 def _warn(what: str, why: str) -> None:

@@ -19,8 +19,14 @@ Normalise = Literal["sum", "tokens"]
 ConventionName = Literal["babyllama", "lm-eval", "babylm-2023", "babylm-2025"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Seed = Annotated[int, Field(ge=0)]
-LOGGED = ("cross_entropy", "kl", "cross_entropy_share")
-"""What the log of a distilled model holds of its loss, and `healthy` may give a range for."""
+LOGGED = (
+    "cross_entropy",
+    "kl",
+    "cross_entropy_share",
+    "masked_cross_entropy",
+    "span_cross_entropy",
+)
+"""What the log of a model may hold of its loss, and `healthy` may give a range for."""
 
 
 def _compiles(expression: str) -> str:

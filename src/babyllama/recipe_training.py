@@ -114,12 +114,3 @@ class Training(Section):
         if max(self.betas) >= 1:
             raise ValueError(f"betas must lie below 1, not {list(self.betas)}")
         return self
-
-    @model_validator(mode="after")
-    def _sharp_epochs_there(self) -> Self:
-        last = self.sam.last_epochs if self.sam else None
-        if last and last > self.epochs and not (self.steps or self.curriculum):
-            raise ValueError(
-                f"sam.last_epochs is {last} in a training of {self.epochs}: leave it out for all"
-            )
-        return self

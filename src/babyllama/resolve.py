@@ -58,6 +58,7 @@ def resolve(raw: Raw) -> Recipe:
         _check_healthy(name, model)
         _check_start(name, recipe.models)
         _check_ascent(name, model)
+        _check_sharp_epochs(name, model)
         _warn_of_idle_teachers(name, model)
         _warn_of_idle_training(name, model)
         _check_signal(name, model)
@@ -215,6 +216,18 @@ def _check_ascent(name: str, model: Model) -> None:
         raise RecipeError(
             f"models.{name}.training.keep: best would undo what its ascent does, which is to make"
             " the loss worse: set it to last"
+        )
+
+
+def _check_sharp_epochs(name: str, model: Model) -> None:
+    """Where epochs are known without the text; `orders.check_sharp_epochs` looks at the rest."""
+    training = model.training
+    if not training or not training.sam or training.steps or training.curriculum:
+        return
+    last, key = training.sam.last_epochs or 0, f"models.{name}.training.sam.last_epochs"
+    if last > training.epochs:
+        raise RecipeError(
+            f"{key} is {last} in a training of {training.epochs}: leave it out for all"
         )
 
 

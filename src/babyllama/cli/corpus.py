@@ -66,11 +66,12 @@ def readability(
     from babyllama.corpus.auditing.readability import to_json, to_table
     from babyllama.corpus.pieces import read_pieces
     from babyllama.inspection import clean_corpus
+    from babyllama.orders import number_of_buckets
 
     resolved, run, say = _resolved(recipe, overrides, run_dir)
     folder = clean_corpus(resolved, run, say)
     table = score_sources(read_pieces(folder, "train"), seed=resolved.corpus.seed)
-    console().print(to_table(table))
+    console().print(to_table(table, number_of_buckets(resolved)))
     if out:
         out.write_text(to_json(table), "utf-8")
 

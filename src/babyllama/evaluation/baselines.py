@@ -18,7 +18,8 @@ from babyllama.evaluation.conventions import CONVENTIONS, Convention
 from babyllama.evaluation.masked import pseudo_log_likelihoods
 from babyllama.evaluation.span import frame_in_words, span_log_likelihoods
 from babyllama.models.folders import load_model, model_kind
-from babyllama.models.kinds import Kind
+from babyllama.models.kinds import Kind, kind_of_model
+from babyllama.recipe import Recipe
 from babyllama.tokens.tokenizer import load_tokenizer
 
 Score = Callable[[PreTrainedModel, Any, Sequence[str], Convention], npt.NDArray[np.float64]]
@@ -29,6 +30,26 @@ SCORES: Mapping[Kind, Score] = {
 }
 PRECISION = "fp32"
 """What they are scored in: a head in bf16 would move a sentence's score by tenths of a nat."""
+CAUSAL_ALONE = ("prefix", "precision")
+"""Settings of `evaluation` that only causal models take."""
+
+
+def warn_of_idle_rules(recipe: Recipe) -> None:
+    """Tell of settings of `evaluation` that models of a recipe do not take."""
+    others = [n for n in recipe.models if kind_of_model(recipe.models, n) != "causal"]
+    given = recipe.evaluation
+    usual = {
+        "prefix": (None, CONVENTIONS[given.convention].prefix),
+        "precision": ("auto", PRECISION),
+    }
+    for setting in CAUSAL_ALONE:
+        if others and getattr(given, setting) not in usual[setting]:
+            warnings.warn(
+                f"evaluation.{setting} has no effect on {', '.join(others)}: only causal models"
+                " take one",
+                IgnoredSettingWarning,
+                stacklevel=2,
+            )
 
 
 def kinds(folders: Sequence[Path], convention: Convention, *, pooled: bool) -> dict[str, Kind]:

@@ -110,6 +110,10 @@ class ChunkOrder:
         """The epoch of a step of the training, and the step within it, all from 0."""
         return divmod(step, self.steps_per_epoch)
 
+    def counted_epoch(self, step: int) -> int:
+        """The epoch that a step counts to where settings count epochs, both from 0."""
+        return self.place(step)[0]
+
     def batch(self, epoch: int, step: int) -> Batch:
         """The batch at `step` within `epoch`, both from 0."""
         picked = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]

@@ -133,6 +133,10 @@ class Mixed(ChunkOrder):
         """Steps of the curriculum, of so many epochs a phase; here they may end within an epoch."""
         return self.curriculum.total_steps(epochs)
 
+    def counted_epoch(self, step: int) -> int:
+        """That of the curriculum, so that what counts epochs is as many steps in both."""
+        return self.curriculum.counted_epoch(step)
+
 
 def match_buckets(named: Sequence[Sequence[str]], sources: Collection[str]) -> list[list[str]]:
     """The sources of a corpus that each bucket names, in letters and digits alone of any case.

@@ -1,10 +1,35 @@
 """Is my run right? The last epoch's means beside the ranges that the recipe states."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from babyllama.recipe import LOGGED
+from babyllama.errors import IgnoredSettingWarning
+from babyllama.lineage import active_teachers
+from babyllama.models.kinds import kind_of_model
+from babyllama.recipe import LOGGED, Model
+from babyllama.training.denoising import QUANTITIES
+
+
+def warn_of_idle_ranges(models: Mapping[str, Model]) -> None:
+    """Tell of ranges for what the log of a model will not have."""
+    for name, model in models.items():
+        logged = _logged(models, name)
+        why = f"its log has {', '.join(logged)}" if logged else "it is not trained"
+        for quantity in model.healthy:
+            if quantity not in logged:
+                message = f"models.{name}.healthy.{quantity} has no effect: {why}"
+                warnings.warn(message, IgnoredSettingWarning, stacklevel=2)
+
+
+def _logged(models: Mapping[str, Model], name: str) -> list[str]:
+    if not models[name].training:
+        return []
+    if quantity := QUANTITIES.get(kind_of_model(models, name)):
+        return [quantity]
+    mixed = ["kl", "cross_entropy_share"] if active_teachers(models[name]) else []
+    return ["cross_entropy", *mixed]
 
 
 def last_epoch_means(log: Path) -> dict[str, float]:

@@ -66,7 +66,7 @@ class Job:
     @property
     def sharp_steps(self) -> int:
         """How many of the last steps are two passes, for `training.sam`."""
-        return sharp_steps(self.settings.sam, self.total_steps, lambda n: self.order.place(n)[0])
+        return sharp_steps(self.settings.sam, self.total_steps, self.order.counted_epoch)
 
     def passes(self, steps: int) -> int:
         """Forward and backward passes of the first steps."""

@@ -150,13 +150,32 @@ def test_a_source_without_scores_is_in_no_bucket() -> None:
 def test_the_table_shows_the_paper_beside_it() -> None:
     table = readability([piece("wikipedia", HARD), piece("qed", EASY), piece("talk", TALK)])
     out = StringIO()
-    skipped = readability([piece("[b]ru", RUSSIAN)])
-    Console(file=out, width=200).print(to_table([*table, *skipped], n=3))
+    Console(file=out, width=200).print(to_table(table))
     shown = out.getvalue().splitlines()
     wikipedia = next(line for line in shown if "wikipedia" in line)
     assert wikipedia.split()[-2:] == ["3", "5"]
-    assert any("[b]ru: only 0 % of its letters" in line for line in shown)
     assert any("a line was taken as a sentence" in line for line in shown)
+
+
+def test_the_table_has_the_buckets_that_a_training_would_make_or_says_why_there_are_none() -> None:
+    table = readability([piece("hard", HARD), piece("plain", EASY), piece("talk", TALK)])
+
+    def shown(*more: Readability, n: int | None = None) -> list[str]:
+        out = StringIO()
+        Console(file=out, width=300).print(to_table([*table, *more], n))
+        return out.getvalue().splitlines()
+
+    def bucket(lines: list[str], source: str) -> str:
+        return next(line for line in lines if line.startswith(source)).split()[-1]
+
+    for n in (1, 2, 3):
+        for number, sources in enumerate(buckets(table, n), 1):
+            assert all(bucket(shown(n=n), source) == str(number) for source in sources)
+    assert any("4 buckets cannot be made of 3 sources" in line for line in shown(n=4))
+    skipped = shown(*readability([piece("[b]ru", RUSSIAN)]), n=2)
+    assert any("[b]ru: only 0 % of its letters" in line for line in skipped)
+    assert any("no buckets: [b]ru" in line for line in skipped)
+    assert all(bucket(skipped, source) != "2" for source in ("hard", "plain", "talk"))
 
 
 def test_the_json_has_the_easiest_first() -> None:

@@ -225,11 +225,18 @@ def from_json(text: str) -> list[Readability]:
     ]
 
 
-def to_table(table: Sequence[Readability], n: int = 5) -> Table:
-    """Lay the table out for a terminal, the easiest source first."""
+def to_table(table: Sequence[Readability], n: int | None = None) -> Table:
+    """Lay the table out for a terminal, the easiest source first.
+
+    It numbers `n` buckets, if they can be made; by default as many as the paper's, or as there are
+    sources.
+    """
     ranks = mean_ranks(table)
-    scored = [row for row in table if row.scores]
-    ours = _numbered(buckets(scored, n)) if len(scored) >= n else {}
+    notes = [f"{row.source}: {row.skipped}" for row in table if row.skipped]
+    try:
+        ours = _numbered(buckets(table, n or min(len(table), len(PAPER_BUCKETS))))
+    except RecipeError as error:
+        ours, notes = {}, [*notes, f"no buckets: {error}"]
     paper = _numbered(PAPER_BUCKETS)
     title = "Readability of English, on a sample of every source, easiest first"
     shown = Table(
@@ -251,7 +258,6 @@ def to_table(table: Sequence[Readability], n: int = 5) -> Table:
             ours.get(row.source, ""),
             paper.get(row.source, ""),
         )
-    notes = [f"{row.source}: {row.skipped}" for row in table if row.skipped]
     if any(row.sentences == "lines" for row in table):
         notes.append("lines: the source has no stops, so a line was taken as a sentence")
     shown.caption = Text("; ".join(notes))
