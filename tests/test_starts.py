@@ -62,7 +62,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("starts")
     write_text(folder / "text", sentences=200)
     write_pairs(folder / "pairs")
-    raw = recipe(folder, models=MODELS, training={**TRAINING, "batch_size": 16})
+    untrained = MODELS["mean"] | {"healthy": {"cross_entropy": [0, 1]}}
+    models = MODELS | {"mean": untrained}
+    raw = recipe(folder, models=models, training={**TRAINING, "batch_size": 16})
     command = babyllama(folder, "run", write_recipe(folder / "r.yaml", raw), "--run-dir", "runs/a")
     assert command.code == 0, command.err
     (folder / "told").write_text(command.err, "utf-8")
@@ -106,6 +108,7 @@ def test_a_range_of_an_ascent_is_held_against_its_losses(finished_run: Path) -> 
     assert told.count("OUTSIDE the healthy 0 to 1") == 1
     # Of the others only the student, which has a loss of two parts, is told of.
     assert told.count("last epoch:") == 2
+    assert "models.mean.healthy.cross_entropy has no effect: it is not trained" in told
 
 
 def test_every_entry_is_validated_as_what_it_is(finished_run: Path) -> None:

@@ -309,6 +309,15 @@ def test_weights_begin_as_those_of_gpt2(build: Build) -> None:
         assert not torch.equal(made.experts.c_fc[0], made.experts.c_fc[1])
 
 
+def test_every_weight_but_the_routers_begins_as_wide_as_in_gpt2(build: Build) -> None:
+    """The output of attention is the one that transformers narrows from outside of its layer."""
+    sizes = {"width": 128, "feed_forward": 256}
+    model, dense = build("switch", **sizes, options={"experts": 1}), build("gpt2", **sizes)
+    for name, weight in as_dense(model).named_parameters():
+        expected = float(dense.get_parameter(name).std())
+        assert float(weight.std()) == pytest.approx(expected, rel=0.05), name
+
+
 def test_biases_of_experts_are_told_from_matrices_by_their_shape(build: Build) -> None:
     model = build("switch", options={"experts": 4})
     biases = [p for name, p in model.named_parameters() if name.endswith("bias")]

@@ -167,6 +167,13 @@ class SwitchPreTrainedModel(GPT2PreTrainedModel):
     # The load-balancing loss of a layer that is run twice would be that of the second time.
     supports_gradient_checkpointing = False
 
+    def _initialize_weights(self, module: nn.Module, is_custom_code: bool = False) -> None:
+        """As for a model of transformers itself."""
+        # Of others it leaves out layers without weights of their own, and so what GPT-2's attention
+        # does to the weights of its output.
+        del is_custom_code
+        super()._initialize_weights(module)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
