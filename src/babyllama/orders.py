@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from babyllama.corpus.auditing.readability import buckets, from_json, readability, to_json
 from babyllama.corpus.pieces import read_pieces
-from babyllama.errors import RecipeError
 from babyllama.recipe import Model, Recipe
 from babyllama.recipe_training import Curriculum as CurriculumSettings
 from babyllama.recipe_training import Training
@@ -108,16 +107,6 @@ def make_readability(recipe: Recipe, corpus: Path, out: Path) -> None:
     """How hard the sources of the training split read, for buckets of rising difficulty."""
     table = readability(read_pieces(corpus, "train"), seed=recipe.corpus.seed)
     (out / READABILITY).write_text(to_json(table), "utf-8")
-
-
-def check_sharp_epochs(steps: int, order: ChunkOrder, training: Training) -> None:
-    """Refuse more epochs with SAM than a training of so many steps begins."""
-    last = training.sam.last_epochs if training.sam else None
-    begun = order.counted_epoch(steps - 1) + 1
-    if last and last > begun:
-        raise RecipeError(
-            f"training.sam.last_epochs is {last} in a training of {begun}: leave it out for all"
-        )
 
 
 def warn_of_unreached_phases(name: str, order: ChunkOrder, training: Training) -> None:

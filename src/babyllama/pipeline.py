@@ -24,7 +24,6 @@ from babyllama.models.architectures import longest_text
 from babyllama.models.folders import check_same_tokenizer, check_tokenizer_stays
 from babyllama.models.kinds import check_causal, check_kinds
 from babyllama.orders import (
-    check_sharp_epochs,
     chunk_order,
     warn_of_absent_sources,
     warn_of_unreached_phases,
@@ -289,7 +288,7 @@ def check_inputs(recipe: Recipe, folders: Mapping[str, Path]) -> None:
                 order = chunk_order(recipe, model, packed, recipe.seed_of(model), table)
                 steps = steps_of(order, model.training)
                 check_cycles(steps, model.training)
-                check_sharp_epochs(steps, order, model.training)
+                model.training.check_sharp_epochs(order.counted_epoch(steps - 1) + 1)
                 warn_of_unreached_phases(name, order, model.training)
                 warn_of_absent_sources(name, model, packed.sources)
             except RecipeError as error:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from babyllama.errors import RecipeError
 from babyllama.section import Section, Share, WithoutEffect, WithoutEffectAt
 
 Bucket = Annotated[list[str], Field(min_length=1)]
@@ -114,3 +115,11 @@ class Training(Section):
         if max(self.betas) >= 1:
             raise ValueError(f"betas must lie below 1, not {list(self.betas)}")
         return self
+
+    def check_sharp_epochs(self, begun: int) -> None:
+        """Refuse more epochs with SAM than a training begins."""
+        last = self.sam.last_epochs if self.sam else None
+        if last and last > begun:
+            raise RecipeError(
+                f"training.sam.last_epochs is {last} in a training of {begun}: leave it out for all"
+            )

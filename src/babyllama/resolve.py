@@ -220,15 +220,14 @@ def _check_ascent(name: str, model: Model) -> None:
 
 
 def _check_sharp_epochs(name: str, model: Model) -> None:
-    """Where epochs are known without the text; `orders.check_sharp_epochs` looks at the rest."""
+    """Where epochs are known without the text; `pipeline.check_inputs` looks at the rest."""
     training = model.training
-    if not training or not training.sam or training.steps or training.curriculum:
+    if not training or training.steps or training.curriculum:
         return
-    last, key = training.sam.last_epochs or 0, f"models.{name}.training.sam.last_epochs"
-    if last > training.epochs:
-        raise RecipeError(
-            f"{key} is {last} in a training of {training.epochs}: leave it out for all"
-        )
+    try:
+        training.check_sharp_epochs(training.epochs)
+    except RecipeError as error:
+        raise RecipeError(f"models.{name}.{error}") from None
 
 
 def _warn_of_idle_teachers(name: str, model: Model) -> None:
