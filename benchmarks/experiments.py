@@ -12,7 +12,8 @@ seeds. An ensemble is compared with the mean of its members.
 Two seeds say little of how much a seed matters, all differences together more: the variance over
 seeds of those between trained models is pooled, and one of these is in bold where it lies outside
 of what that leaves to chance, at 95 %, each by itself. They share references, so their degrees of
-freedom are fewer than is told.
+freedom are fewer than is told. Where seeds matter more than elsewhere, as they do to routing, a
+recipe has a variance of its own.
 """
 
 import argparse
@@ -80,6 +81,8 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
 BY_PHENOMENON = ["appendix-gap-micro"]
 ALIKE = {"appendix-homogeneous-micro": ["llama", *(f"llama-{n}" for n in range(2, 7))]}
 """Models that differ in the seed alone."""
+NOISIER = ["appendix-switch-micro"]
+"""Each with a variance of its own, which would drown what the others show."""
 APART = 100
 """Between the seeds that models of a recipe have of their own in two runs of it."""
 
@@ -233,13 +236,13 @@ def show_phenomena(found: Mapping[str, Mapping[str, float]]) -> None:
         line(phenomenon, *(f"{row[name]:.1f}" for name in models))
 
 
-def show_noise(chance: Mapping[str, Noise], seeds: int) -> None:
+def show_noise(of: str, chance: Mapping[str, Noise], seeds: int) -> None:
     """Print what a seed does, and what is beyond it."""
     for key, one in chance.items():
         print(
-            f"{LOSSES.get(key, key)}: a difference deviates by {one.deviation:.2g} from seed to"
-            f" seed ({one.freedom} degrees of freedom), the mean of {seeds} is in bold beyond"
-            f" {one.reach(seeds):.2g}"
+            f"{LOSSES.get(key, key)} of {of}: a difference deviates by {one.deviation:.2g} from"
+            f" seed to seed ({one.freedom} degrees of freedom), the mean of {seeds} is in bold"
+            f" beyond {one.reach(seeds):.2g}"
         )
 
 
@@ -289,13 +292,17 @@ def main() -> None:
                 suite: phenomena(runs, EXPERIMENTS[recipe], suite) for suite in suites
             }
         out.write_text(json.dumps(result, indent=1) + "\n")
-    chance = noise([row for recipe in given.only for row in result[recipe]["models"]])
-    show_noise(chance, len(given.seeds))
-    for recipe in given.only:
+    tables: dict[str, list[Row]] = {recipe: result[recipe]["models"] for recipe in given.only}
+    usual = noise([row for name, rows in tables.items() if name not in NOISIER for row in rows])
+    chance = {name: noise(rows) if name in NOISIER else usual for name, rows in tables.items()}
+    show_noise("all recipes that are not noisier", usual, len(given.seeds))
+    for recipe, rows in tables.items():
+        if recipe in NOISIER:
+            show_noise(recipe, chance[recipe], len(given.seeds))
         if recipe in ALIKE:
-            show_spread(ALIKE[recipe], result[recipe]["models"])
-    for recipe in given.only:
-        show(recipe, result[recipe]["models"], chance)
+            show_spread(ALIKE[recipe], rows)
+    for recipe, rows in tables.items():
+        show(recipe, rows, chance[recipe])
         for found in result[recipe].get("phenomena", {}).values():
             show_phenomena(found)
 
