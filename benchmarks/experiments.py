@@ -72,7 +72,10 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         **dict.fromkeys(["learned", "best2"], "alike"),
         "alike": "control",
     },
-    "equal-cost-micro": dict.fromkeys(["control", "control-longer", "control-larger"], "student"),
+    "equal-cost-micro": {
+        **dict.fromkeys(["control", "control-longer", "control-larger"], "student"),
+        "student-longer": "control-longer",
+    },
     "loss-variants-micro": dict.fromkeys(
         ["tenth", "linear", "wsd", "reverse", "reverse-linear", "reverse-wsd"], "student"
     ),
@@ -191,13 +194,12 @@ def noise(rows: Sequence[Row]) -> dict[str, Noise]:
 
 def phenomena(
     runs: Sequence[Run], references: Mapping[str, str], suite: str
-) -> dict[str, dict[str, float]]:
-    """Phenomenon -> model -> percent, the mean over runs, of all that are compared."""
-    found: dict[str, dict[str, float]] = {}
+) -> dict[str, dict[str, list[float]]]:
+    """Phenomenon -> model -> percent run by run, of all that are compared."""
+    found: dict[str, dict[str, list[float]]] = {}
     for name in (name for name in runs[0] if name in {*references, *references.values()}):
         for row in zip(*(run[name].scores[suite].phenomena for run in runs), strict=True):
-            mean = fmean(100 * one.accuracy for one in row)
-            found.setdefault(row[0].phenomenon, {})[name] = mean
+            found.setdefault(row[0].phenomenon, {})[name] = [100 * one.accuracy for one in row]
     return found
 
 
@@ -226,14 +228,22 @@ def show(recipe: str, rows: Sequence[Row], chance: Mapping[str, Noise]) -> None:
         print("\nNothing is compared within this recipe.")
 
 
-def show_phenomena(found: Mapping[str, Mapping[str, float]]) -> None:
-    """Print a table of phenomena by models."""
+def show_phenomena(
+    found: Mapping[str, Mapping[str, list[float]]], references: Mapping[str, str]
+) -> None:
+    """Print a table of phenomena by models: differences from the reference, where there is one."""
     models = [*next(iter(found.values()))]
     print()
     line("phenomenon", *(f"`{name}`" for name in models))
     line("---", *(["---:"] * len(models)))
     for phenomenon, row in found.items():
-        line(phenomenon, *(f"{row[name]:.1f}" for name in models))
+        cells = [
+            told([a - b for a, b in zip(values, row[references[name]], strict=True)], 1, "+")
+            if name in references
+            else told(values, 1)
+            for name, values in row.items()
+        ]
+        line(phenomenon, *cells)
 
 
 def show_noise(of: str, chance: Mapping[str, Noise], seeds: int) -> None:
@@ -304,7 +314,7 @@ def main() -> None:
     for recipe, rows in tables.items():
         show(recipe, rows, chance[recipe])
         for found in result[recipe].get("phenomena", {}).values():
-            show_phenomena(found)
+            show_phenomena(found, EXPERIMENTS[recipe])
 
 
 if __name__ == "__main__":

@@ -348,3 +348,11 @@ def test_controls_at_equal_cost_cost_about_the_same() -> None:
     recipe = load_recipe("equal-cost-micro")
     for control in ("control-longer", "control-larger"):
         assert 0.94 < spent(recipe, control) / spent(recipe, "student") <= 1.01
+
+
+def test_the_longer_student_is_its_control_with_a_teacher_at_equal_tokens() -> None:
+    models = load_recipe("equal-cost-micro").models
+    student, control = models["student-longer"], models["control-longer"]
+    assert student.architecture == control.architecture
+    assert student.training == control.training
+    assert (student.teachers, control.teachers) == (["control-larger"], [])
