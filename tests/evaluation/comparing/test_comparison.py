@@ -312,7 +312,7 @@ def test_the_command_prints_differences_and_writes_them(finished: Path, tmp_path
     ("options", "message"),
     [
         (["runs/first"], "error: compare: 1 runs given"),
-        (["runs/none", "runs/first"], "error: runs/none is no run with scores"),
+        (["runs/none", "runs/first"], "error: runs/none is no run with scores: give the folder"),
         (["runs/first", "--correlate", "--model", "student"], "error: --correlate is over all"),
         (["runs/first", "runs/first", "--out", "no/x.json"], "error: --out no/x.json"),
     ],

@@ -122,7 +122,10 @@ def open_runs(runs: Sequence[Path]) -> list[Run]:
     """
     for run in runs:
         if not (run / "scores").is_dir():
-            raise RecipeError(f"{run} is no run with scores: give the folder of a finished run")
+            raise RecipeError(
+                f"{run} is no run with scores: give the folder of a finished run whose recipe has"
+                " suites (evaluation.suites)"
+            )
     paths = [run.resolve() for run in runs]
     names = {path.name for path in paths}
     clash = len(names) < len({*paths})
