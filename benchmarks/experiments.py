@@ -22,6 +22,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, stdev, variance
 from typing import Any, NamedTuple
@@ -192,6 +193,11 @@ def noise(rows: Sequence[Row]) -> dict[str, Noise]:
     return pooled
 
 
+def group(recipe: str) -> str:
+    """The recipes that a recipe shares its variance with."""
+    return recipe if recipe in NOISIER else "recipes with the usual noise"
+
+
 def phenomena(
     runs: Sequence[Run], references: Mapping[str, str], suite: str
 ) -> dict[str, dict[str, list[float]]]:
@@ -251,8 +257,8 @@ def show_noise(of: str, chance: Mapping[str, Noise], seeds: int) -> None:
     for key, one in chance.items():
         print(
             f"{LOSSES.get(key, key)} of {of}: a difference deviates by {one.deviation:.2g} from"
-            f" seed to seed ({one.freedom} degrees of freedom), the mean of {seeds} is in bold"
-            f" beyond {one.reach(seeds):.2g}"
+            f" seed to seed ({one.freedom} degrees of freedom), the mean of {seeds} is outside"
+            f" of chance beyond {one.reach(seeds):.2g}"
         )
 
 
@@ -303,16 +309,18 @@ def main() -> None:
             }
         out.write_text(json.dumps(result, indent=1) + "\n")
     tables: dict[str, list[Row]] = {recipe: result[recipe]["models"] for recipe in given.only}
-    usual = noise([row for name, rows in tables.items() if name not in NOISIER for row in rows])
-    chance = {name: noise(rows) if name in NOISIER else usual for name, rows in tables.items()}
-    show_noise("all recipes that are not noisier", usual, len(given.seeds))
+    show_noise("all recipes", noise([*chain(*tables.values())]), len(given.seeds))
+    groups: dict[str, list[Row]] = {}
     for recipe, rows in tables.items():
-        if recipe in NOISIER:
-            show_noise(recipe, chance[recipe], len(given.seeds))
+        groups.setdefault(group(recipe), []).extend(rows)
+    chance = {name: noise(rows) for name, rows in groups.items()}
+    for name, one in chance.items():
+        show_noise(name, one, len(given.seeds))
+    for recipe, rows in tables.items():
         if recipe in ALIKE:
             show_spread(ALIKE[recipe], rows)
     for recipe, rows in tables.items():
-        show(recipe, rows, chance[recipe])
+        show(recipe, rows, chance[group(recipe)])
         for found in result[recipe].get("phenomena", {}).values():
             show_phenomena(found, EXPERIMENTS[recipe])
 
